@@ -1,0 +1,46 @@
+"""Build of the compiled rooms: one list, one set of directives; a module that does not compile stops the build."""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+SRC = Path("src/bascule")
+# Every compiled module: a .py in Cython's pure-Python mode with its types in the sibling .pxd.
+COMPILED = [line for line in (SRC / "compiled.txt").read_text().split() if line]
+SANITIZE = os.environ.get("BASCULE_SANITIZE") == "1"
+
+FLAGS = ["-O3", "-g", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-Wno-unused-function"]
+LINK: list[str] = []
+if SANITIZE:
+    FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize=vptr"]
+    LINK = ["-fsanitize=address,undefined"]
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                f"bascule.{name}",
+                [str(SRC / (name.replace(".", "/") + ".py"))],
+                extra_compile_args=FLAGS,
+                extra_link_args=LINK,
+                depends=[str(p) for p in SRC.glob("**/*.pxd")],
+            )
+            for name in COMPILED
+        ],
+        compiler_directives={
+            "language_level": 3,
+            "annotation_typing": False,
+            "boundscheck": SANITIZE,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "infer_types": True,
+            "embedsignature": True,
+        },
+        build_dir="build/cython-asan" if SANITIZE else "build/cython",
+        include_path=["src"],
+        show_all_warnings=False,
+    )
+)

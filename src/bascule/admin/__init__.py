@@ -1,0 +1,2 @@
+"""L8 admin: the Admin API over store and snapshot.
+"""

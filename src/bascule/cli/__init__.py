@@ -1,0 +1,2 @@
+"""L9 cli: run, check, version; the composition root.
+"""

@@ -1,0 +1,2 @@
+"""L8 control: supervisor, workers, watch -> compile -> swap, status and metrics servers.
+"""

@@ -1,0 +1,10 @@
+from bascule.wire.head cimport Head
+
+cdef class Response:
+    cdef public int status
+    cdef public object body         # bytes of an answer made here; None for an upstream's streamed body
+    cdef public str source          # "upstream", "gateway" (an error of ours), "plugin"
+    cdef public bint length_kept    # set by a header_filter whose body_filter leaves the length as it is
+    cdef Head head                  # upstream head, None for answers made here
+    cdef list added                 # [(name: bytes, value: bytes)] to append to head's fields
+    cdef object find(self, str name)

@@ -1,0 +1,2 @@
+"""L6 snapshot: compiles resources to the tables that the engine reads; pure and total.
+"""
