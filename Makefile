@@ -1,3 +1,32 @@
-# One set of verbs, here and in CI. Everything is set up by scripts/setup.
+# One set of verbs, here and in CI. Everything is set up by scripts/setup, from a bare Debian 12 on.
 .PHONY: build run test lint bench fuzz asan clean
-build: ; @scripts/setup dev
+PYTEST_ARGS ?=
+
+build:  ## build and install the package into .venv
+	@scripts/setup dev
+
+run:  ## a demo gateway in front of a demo upstream
+	@scripts/run
+
+test:  ## the whole suite; PYTEST_ARGS="tests/wire -x" picks
+	@scripts/setup test
+	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+lint:  ## ruff, mypy, cython-lint, codespell, import-linter
+	@scripts/setup dev
+	@scripts/lint
+
+bench:  ## the speed and memory figures of docs/performance.md; BENCH_ARGS="--scenario plain --rounds 5" picks
+	@scripts/setup bench
+	@.venv/bin/python -m bench $(BENCH_ARGS)
+
+fuzz:  ## the parsers' fuzz targets, for FUZZ_SECONDS each
+	@scripts/setup dev
+	@.venv/bin/python -m fuzz $(FUZZ_SECONDS)
+
+asan:  ## the suite under AddressSanitizer, with bounds checks on
+	@scripts/setup test
+	@scripts/asan
+
+clean:
+	rm -rf build dist .venv .venv-bench .venv-asan .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results
