@@ -1,2 +1,1 @@
-"""L0 errors: configuration errors with paths, gateway errors with whose fault they are. Imports nothing of bascule.
-"""
+"""L0 errors: configuration errors with paths, gateway errors with whose fault they are. Imports nothing of bascule."""

@@ -1,2 +1,1 @@
-"""L2 model: one file per resource, frozen pydantic models with APISIX's attribute names; settings. Imports errors, observe.
-"""
+"""L2 model: one file per resource, frozen pydantic models with APISIX's attribute names; settings. Imports errors, observe."""

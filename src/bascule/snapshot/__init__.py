@@ -1,2 +1,1 @@
-"""L6 snapshot: compiles resources to the tables that the engine reads; pure and total.
-"""
+"""L6 snapshot: compiles resources to the tables that the engine reads; pure and total."""

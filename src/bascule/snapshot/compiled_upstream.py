@@ -1,0 +1,48 @@
+"""An upstream as the engine uses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bascule.snapshot.timeout import Timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One server. `host` is a name or an address (IPv6 without brackets)."""
+
+    host: str
+    port: int
+    weight: int
+    priority: int = 0
+    metadata: dict[str, Any] | None = field(default=None, hash=False)
+
+
+@dataclass(slots=True, eq=False)
+class CompiledUpstream:
+    """Never changed after it was built, save for `runtime`. A new version of the same upstream is a new object with the
+    same `key`; a version that says the same stays the same object."""
+
+    key: str  # identity over versions: "upstreams/1", "routes/5#upstream", "services/2#upstream"
+    id: str | None  # None: inline in a route or service
+    nodes: tuple[Node, ...]
+    type: str = "roundrobin"
+    hash_on: str = "vars"
+    hash_key: str | None = None
+    scheme: str = "http"
+    pass_host: str = "pass"
+    upstream_host: str | None = None
+    retries: int | None = None  # None: number of nodes - 1
+    retry_timeout_s: float = 0.0  # 0: unlimited
+    timeout: Timeout | None = None
+    keepalive_size: int = 320
+    keepalive_idle_s: float = 60.0
+    keepalive_requests: int = 1000
+    name: str | None = None
+    labels: dict[str, str] | None = None
+    runtime: object = None  # the engine's cache: balancer, pools
+
+    def __repr__(self) -> str:
+        nodes = ",".join(f"{n.host}:{n.port}*{n.weight}" for n in self.nodes)
+        return f"<upstream {self.key} {self.type} {self.scheme} {nodes or 'no nodes'}>"
