@@ -1,0 +1,44 @@
+"""tests/ mirrors src/bascule/: a file with behaviour has its tests at tests/<room>/test_<file>.py."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ROOT / "src" / "bascule"
+
+# Files without behaviour of their own: frozen data and protocols. Everything else has tests.
+PURE_DATA: set[str] = set()
+# Tests of a whole room rather than of one of its files.
+WHOLE_ROOM: set[str] = set()
+
+
+def expected_test(source: str) -> str:
+    """engine/server.py -> engine/test_server.py"""
+    path = Path(source)
+    return str(path.with_name(f"test_{path.name}"))
+
+
+def sources() -> set[str]:
+    found = {str(path.relative_to(SOURCES)) for path in SOURCES.rglob("*.py")}
+    return {source for source in found if not source.endswith(("__init__.py", "__main__.py"))}
+
+
+def present_tests() -> set[str]:
+    found = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    return {str(path) for path in found if len(path.parts) > 1 and path.parts[0] != "servers"}
+
+
+def test_every_source_file_has_its_tests() -> None:
+    missing = {source for source in sources() - PURE_DATA if expected_test(source) not in present_tests()}
+    assert not missing, f"no tests for {sorted(missing)}"
+
+
+def test_no_test_file_is_an_orphan() -> None:
+    orphans = present_tests() - {expected_test(source) for source in sources()} - WHOLE_ROOM
+    assert not orphans, f"nothing in src/bascule matches {sorted(orphans)}"
+
+
+def test_exemptions_are_real() -> None:
+    assert sources() >= PURE_DATA
+    assert present_tests() >= WHOLE_ROOM
+    both = {source for source in PURE_DATA if expected_test(source) in present_tests()}
+    assert not both, f"exempt, yet tested: {sorted(both)}"
