@@ -1,0 +1,96 @@
+"""The nodes of an upstream: a map "host:port" -> weight, or a list of objects."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag
+
+from bascule.errors.sentences import Refused
+from bascule.model.attributes import Int, Json, Model, Port
+
+Weight = Annotated[int, Strict(), Field(ge=0)]
+UNIX = "unix:"
+
+
+def split_address(address: str) -> tuple[str, int | None]:
+    """ "host", "host:port", "[::1]", "[::1]:80", "unix:/path" -> host (an IPv6 address without brackets) and port."""
+    if address.startswith(UNIX):
+        return check_host(address), None
+    if address.startswith("["):
+        host, closed, rest = address[1:].partition("]")
+        if not closed or (rest and not rest.startswith(":")):
+            raise Refused(f"{address!r} must be written as [IPv6]:port")
+        return check_host(f"[{host}]"), _port(address, rest[1:]) if rest else None
+    if address.count(":") > 1:
+        raise Refused(f"{address!r}: an IPv6 address needs brackets, as in [::1]:80")
+    host, colon, port = address.partition(":")
+    return check_host(host), _port(address, port) if colon else None
+
+
+def check_host(host: str) -> str:
+    """A name, an IPv4 address, an IPv6 address with or without brackets, or unix:/path; brackets are taken off."""
+    if host.startswith(UNIX):
+        if not host.startswith("unix:/"):
+            raise Refused(f"{host!r}: a Unix socket is written as unix:/path")
+        return host
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in bare:
+        try:
+            return str(ipaddress.IPv6Address(bare))
+        except ValueError:
+            raise Refused(f'{host!r} is not a host; the port goes into "port"') from None
+    if bare != host or not bare or not all((c.isalnum() and c.isascii()) or c in "-._" for c in bare):
+        raise Refused(f"{host!r} is not a host name or address")
+    return bare
+
+
+def _port(address: str, digits: str) -> int:
+    if not (digits.isascii() and digits.isdigit() and 1 <= int(digits[:6]) <= 65535):
+        raise Refused(f"{address!r}: the port must be a number from 1 to 65535")
+    return int(digits)
+
+
+class NodeConf(Model):
+    """`port` None: the default of the scheme."""
+
+    host: Annotated[str, Strict(), AfterValidator(check_host)]
+    port: Port | None = None
+    weight: Weight
+    priority: Int = 0
+    metadata: Json | None = None
+
+
+def _checked(address: str) -> str:
+    split_address(address)
+    return address
+
+
+def _form(value: Any) -> str:
+    return "map" if isinstance(value, dict) else "list"
+
+
+def _map_or_list(value: Any) -> Any:
+    if not isinstance(value, dict | list | tuple):
+        raise Refused('must be an object "host:port" -> weight, or a list of objects with host, port and weight')
+    return value
+
+
+def _as_list(value: Any) -> tuple[NodeConf, ...]:
+    if isinstance(value, tuple):
+        return value
+    made = []
+    for address, weight in value.items():
+        host, port = split_address(address)
+        made.append(NodeConf.model_construct(host=host, port=port, weight=weight, priority=0, metadata=None))
+    return tuple(made)
+
+
+Address = Annotated[str, Strict(), AfterValidator(_checked)]
+Nodes = Annotated[
+    Annotated[dict[Address, Weight], Tag("map")] | Annotated[tuple[NodeConf, ...], Tag("list")],
+    Discriminator(_form),
+    BeforeValidator(_map_or_list),
+    AfterValidator(_as_list),
+]

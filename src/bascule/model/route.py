@@ -1,0 +1,62 @@
+"""A route: which requests, what happens to them, where they go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from bascule.errors.sentences import Refused
+from bascule.model.attributes import (
+    Bool,
+    FilterFunc,
+    Host,
+    Hosts,
+    Id,
+    Int,
+    Ip,
+    Methods,
+    Plugins,
+    Resource,
+    Script,
+    Status,
+    TimeoutConf,
+    Unique,
+    Uri,
+)
+from bascule.model.upstream import Upstream
+
+
+class Route(Resource):
+    uri: Uri | None = None
+    uris: Annotated[tuple[Uri, ...], Field(min_length=1), Unique] | None = None
+    host: Host | None = None
+    hosts: Hosts | None = None
+    remote_addr: Ip | None = None
+    remote_addrs: Annotated[tuple[Ip, ...], Field(min_length=1), Unique] | None = None
+    methods: Methods | None = None
+    priority: Int = 0
+    vars: list[Any] | None = None
+    filter_func: FilterFunc = None
+    plugins: Plugins | None = None
+    plugin_config_id: Id | None = None
+    script: Script = None
+    script_id: Script = None
+    upstream: Upstream | None = None
+    upstream_id: Id | None = None
+    service_id: Id | None = None
+    timeout: TimeoutConf | None = None
+    enable_websocket: Bool | None = None
+    status: Status = 1
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if (self.uri is None) == (self.uris is None):
+            raise Refused('needs exactly one of "uri" and "uris"')
+        if self.host is not None and self.hosts is not None:
+            raise Refused('only one of "host" and "hosts" is allowed')
+        if self.remote_addr is not None and self.remote_addrs is not None:
+            raise Refused('only one of "remote_addr" and "remote_addrs" is allowed')
+        if self.plugins is None and self.upstream is None and self.upstream_id is None and self.service_id is None:
+            raise Refused('needs at least one of "plugins", "upstream", "upstream_id" and "service_id"')
+        return self

@@ -1,0 +1,48 @@
+"""A certificate: a server's, chosen by SNI, or a client's towards upstreams."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, Strict, model_validator
+
+from bascule.errors.sentences import Refused
+from bascule.model.attributes import Cert, Desc, Host, Id, Json, Key, Labels, Model, Regex, Status, Time, Unique
+
+
+class SslClient(Model):
+    """How clients must show a certificate (mTLS)."""
+
+    ca: Cert
+    depth: Annotated[int, Strict(), Field(ge=0)] = 1
+    skip_mtls_uri_regex: Annotated[tuple[Regex, ...], Field(min_length=1), Unique] | None = None
+
+
+class Ssl(Model):
+    id: Id | None = None
+    type: Literal["server", "client"] = "server"
+    cert: Cert
+    key: Key
+    certs: tuple[Cert, ...] | None = None
+    keys: tuple[Key, ...] | None = None
+    sni: Host | None = None
+    snis: Annotated[tuple[Host, ...], Field(min_length=1), Unique] | None = None
+    client: SslClient | None = None
+    ssl_protocols: (
+        Annotated[tuple[Literal["TLSv1.1", "TLSv1.2", "TLSv1.3"], ...], Field(max_length=3), Unique] | None
+    ) = None
+    status: Status = 1
+    gm: Json | None = None  # of plugin gm
+    ocsp_stapling: Json | None = None  # of plugin ocsp-stapling
+    desc: Desc | None = None
+    labels: Labels | None = None
+    create_time: Time | None = None
+    update_time: Time | None = None
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if len(self.certs or ()) != len(self.keys or ()):
+            raise Refused('mismatched number of "certs" and "keys"')
+        if self.type == "server" and (self.sni is None) == (self.snis is None):
+            raise Refused('a server certificate needs exactly one of "sni" and "snis"')
+        return self

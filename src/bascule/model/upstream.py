@@ -1,0 +1,95 @@
+"""An upstream: the servers behind a route, as a resource or inline in a route, a service or a plugin."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, Strict, model_validator
+
+from bascule.errors.sentences import Refused
+from bascule.model.attributes import Bool, Cert, Host, Id, Json, Key, Model, Resource, Str, TimeoutConf
+from bascule.model.health_check import Checks
+from bascule.model.node import Nodes
+
+Positive = Annotated[int, Strict(), Field(ge=1)]
+NotNegative = Annotated[int, Strict(), Field(ge=0)]
+Duration = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+
+_VARIABLE = re.compile(
+    r"(uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id"
+    r"|arg_[0-9a-zA-Z_\-]+)\Z"
+)
+_FIELD = re.compile(r"[a-zA-Z0-9\-_]+\Z")
+_TEMPLATE = re.compile(r"(\$[0-9a-zA-Z_\-]+)+")
+
+
+class KeepalivePool(Model):
+    """Idle connections per node; `idle_timeout` in seconds."""
+
+    size: Positive = 320
+    idle_timeout: Duration = 60
+    requests: Positive = 1000
+
+
+class UpstreamTls(Model):
+    client_cert_id: Id | None = None
+    client_cert: Cert | None = None
+    client_key: Key | None = None
+    verify: Bool = False
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> Self:
+        if (self.client_cert is None) != (self.client_key is None):
+            raise Refused('"client_cert" and "client_key" need each other')
+        if self.client_cert_id is not None and self.client_cert is not None:
+            raise Refused('only one of "client_cert_id" and "client_cert" is allowed')
+        return self
+
+
+class Upstream(Resource):
+    """`nodes`, or `service_name` with `discovery_type`."""
+
+    nodes: Nodes | None = None
+    service_name: Annotated[str, Strict(), Field(min_length=1, max_length=256)] | None = None
+    discovery_type: Str | None = None
+    discovery_args: Json | None = None
+    type: Str = "roundrobin"
+    hash_on: Literal["vars", "header", "cookie", "consumer", "vars_combinations"] = "vars"
+    key: Str | None = None
+    scheme: Literal["http", "https", "grpc", "grpcs", "tcp", "tls", "udp", "kafka"] = "http"
+    pass_host: Literal["pass", "node", "rewrite"] = "pass"
+    upstream_host: Host | None = None
+    retries: NotNegative | None = None
+    retry_timeout: Duration | None = None
+    timeout: TimeoutConf | None = None
+    tls: UpstreamTls | None = None
+    keepalive_pool: KeepalivePool | None = None
+    checks: Checks | None = None
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.nodes is None:
+            if self.service_name is None and self.discovery_type is None:
+                raise Refused('needs "nodes", or "service_name" with "discovery_type"')
+            if self.service_name is None or self.discovery_type is None:
+                raise Refused('"service_name" and "discovery_type" need each other')
+        elif self.service_name is not None or self.discovery_type is not None:
+            raise Refused('only one of "nodes" and "service_name" with "discovery_type" is allowed')
+        if self.pass_host == "rewrite" and not self.upstream_host:
+            raise Refused('"upstream_host" can\'t be empty when "pass_host" is "rewrite"')
+        if self.type == "chash":
+            self._check_key()
+        return self
+
+    def _check_key(self) -> None:
+        if self.hash_on == "consumer":
+            return
+        if not self.key:
+            raise Refused(f'missing "key": a chash upstream that hashes on {self.hash_on} needs it')
+        if self.hash_on == "vars" and not _VARIABLE.match(self.key):
+            raise Refused(f'"key" {self.key!r} is not a variable that can be hashed on (uri, remote_addr, arg_x, ...)')
+        if self.hash_on in ("header", "cookie") and not _FIELD.match(self.key):
+            raise Refused(f'"key" {self.key!r} is not the name of a {self.hash_on}')
+        if self.hash_on == "vars_combinations" and not _TEMPLATE.search(self.key):
+            raise Refused(f'"key" {self.key!r} names no variable, as $remote_addr does')
