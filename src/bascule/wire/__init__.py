@@ -1,2 +1,1 @@
-"""L3 wire: HTTP/1.1 bytes in, parsed fields out; no I/O, compiled. Offsets point into the caller's bytes.
-"""
+"""L3 wire: HTTP/1.1 bytes in, parsed fields out; no I/O, compiled. Offsets point into the caller's bytes."""

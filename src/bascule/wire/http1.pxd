@@ -4,8 +4,9 @@ cdef enum:
 
 cdef enum:
     # Field.flags
-    FIELD_DROP = 1          # not forwarded: hop-by-hop, named by Connection, or removed by a plugin
+    FIELD_DROP = 1          # not forwarded: hop-by-hop or named by Connection
     FIELD_FORWARDED = 2     # X-Forwarded-*, X-Real-IP, Forwarded: the gateway writes its own
+    FIELD_REMOVED = 4       # removed by a plugin: neither forwarded nor found
 
 cdef enum:
     # Parsed.method; the router's bit for a method is 1 << id
@@ -64,4 +65,9 @@ cdef struct Parsed:
 
 cdef Py_ssize_t parse_request(const char* p, Py_ssize_t n, Parsed* m, const Limits* limits) noexcept nogil
 cdef Py_ssize_t parse_response(const char* p, Py_ssize_t n, Parsed* m, const Limits* limits) noexcept nogil
+# Bytes of an empty line (CRLF) before a request line, 0 or 2: RFC 9112 2.2 has servers ignore one. The caller skips it, once per request.
+cdef int leading_blank(const char* p, Py_ssize_t n) noexcept nogil
+# p is a field name (a token) of n bytes, lower is of letters, digits and '-'.
 cdef bint name_is(const char* p, const char* lower, int n) noexcept nogil
+# A malloc'd copy (PyMem_RawFree) of exactly these bytes, for tests: a read past its end is visible to AddressSanitizer.
+cdef char* exact_copy(bytes data) except NULL
