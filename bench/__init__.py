@@ -1,0 +1,1 @@
+"""The benchmarks: `python -m bench --help`. Method and figures: docs/performance.md."""

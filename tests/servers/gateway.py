@@ -37,7 +37,8 @@ class Gateway:
     """A running gateway with ports of its own.
 
     `config` (YAML text or a mapping) is laid over a config.yaml that picks free ports, the file provider, an access log
-    in `directory`; `resources` is the content of apisix.yaml. The constructor returns once every worker serves.
+    in `directory`; `resources` is the content of apisix.yaml; `prefix` is a command that runs it all (taskset). The
+    constructor returns once every worker serves.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Gateway:
         workers: int = 1,
         env: Mapping[str, str] | None = None,
         args: tuple[str, ...] = (),
+        prefix: tuple[str, ...] = (),
         wait: bool = True,
     ):
         directory.mkdir(parents=True, exist_ok=True)
@@ -73,7 +75,7 @@ class Gateway:
         config_path = directory / "config.yaml"
         config_path.write_text(yaml.safe_dump(merged(base, given), sort_keys=False))
         self.resources_path.write_text(as_resources(resources))
-        argv = [BASCULE, "run", "--config", str(config_path), "--workers", str(workers), *args]
+        argv = [*prefix, BASCULE, "run", "--config", str(config_path), "--workers", str(workers), *args]
         self.process = ServerProcess(argv, directory / "output.log", cwd=directory, env=env or {})
         if wait:
             self.ready_line = self.process.wait_line("ready", timeout_s=30)

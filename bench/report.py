@@ -1,0 +1,154 @@
+"""Results as tables and as a picture: docs/performance.md, docs/performance.svg, and the short table of README.md."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+TITLES = {
+    "plain": "Plain keep-alive proxy",
+    "plugins": "Three Python plugins against plain nginx",
+    "close": "A new client connection for each request",
+    "big": "100 KB bodies",
+    "latency": "Added median latency, one connection, all on one core",
+    "routes": "10,000 routes against one",
+    "idle": "An idle worker",
+    "connections": "10,000 idle keep-alive connections",
+    "tables": "100,000 routes",
+}
+NAMES = {
+    "bascule": "Bascule",
+    "envoy": "Envoy",
+    "traefik": "Traefik",
+    "caddy": "Caddy",
+    "bascule + 3 plugins": "Bascule with 3 plugins",
+}
+
+
+def _name(name: str) -> str:
+    return NAMES.get(name, name)
+
+
+def _grid(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _spread(spread: dict[str, float], form: str) -> str:
+    return f"{format(spread['median'], form)} ({format(spread['low'], form)}–{format(spread['high'], form)})"
+
+
+def _fastest_first(peers: dict[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(peers.items(), key=lambda item: -item[1]["requests_per_cpu_s"]["median"])
+
+
+def table(result: dict[str, Any]) -> str:
+    """One scenario's result as a Markdown table; medians, with minimum and maximum in brackets."""
+    peers = result.get("peers", {})
+    match result["kind"]:
+        case "speed":
+            rows = [
+                [
+                    _name(name),
+                    _spread(figures["requests_per_cpu_s"], ",.0f"),
+                    _spread(figures["ratio"], ".2f"),
+                    str(figures["rounds"]),
+                ]
+                for name, figures in _fastest_first(peers)
+            ]
+            return _grid(["gateway", "requests per CPU-second", f"ratio to {result['reference']}", "rounds"], rows)
+        case "latency":
+            rows = [
+                [_name(name), _spread(figures["added_p50_us"], ".0f"), _spread(figures["over_nginx_us"], "+.0f")]
+                for name, figures in sorted(peers.items(), key=lambda item: item[1]["added_p50_us"]["median"])
+            ]
+            return _grid(["gateway", "added p50, µs", "over nginx, µs"], rows)
+        case "idle":
+            rows = [
+                [_name(name), f"{figures['rss_bytes'] / 1e6:.1f}", f"{figures['pss_bytes'] / 1e6:.1f}"]
+                for name, figures in peers.items()
+            ]
+            return _grid(["worker of", "resident, MB", "proportional, MB"], rows)
+        case "connections":
+            rows = [[_name(name), f"{figures['bytes_per_connection']:,.0f}"] for name, figures in peers.items()]
+            return _grid(["worker of", "bytes per idle connection"], rows)
+        case "tables":
+            rows = [
+                ["read from JSON, s", f"{result['read_s']:.2f}"],
+                ["compiled, s", f"{result['compile_s']:.2f}"],
+                ["peak memory of both, MB", f"{result['peak_bytes'] / 1e6:.0f}"],
+                ["one route replaced, median, ms", f"{result['replace_median_ms']:.3f}"],
+                ["one route replaced, 99th percentile, ms", f"{result['replace_p99_ms']:.3f}"],
+            ]
+            return _grid(["what", "figure"], rows)
+    raise ValueError(f"unknown kind {result['kind']!r}")
+
+
+def picture(scenarios: dict[str, Any]) -> str:
+    """A bar for each gateway: requests per CPU-second of the plain proxy, and Bascule's with three plugins."""
+    bars = [
+        (_name(name), figures["requests_per_cpu_s"]["median"]) for name, figures in scenarios["plain"]["peers"].items()
+    ]
+    if "plugins" in scenarios:
+        # nginx's figure of this picture times the ratio of their own pairs: absolute figures of other minutes differ.
+        ratio = scenarios["plugins"]["peers"]["bascule + 3 plugins"]["ratio"]["median"]
+        bars.append(
+            ("Bascule with 3 plugins", ratio * scenarios["plain"]["peers"]["nginx"]["requests_per_cpu_s"]["median"])
+        )
+    bars.sort(key=lambda bar: -bar[1])
+    left, width, step, top = 190, 420, 34, 44
+    height = top + step * len(bars) + 12
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 90} {height}"'
+        f' width="{left + width + 90}" height="{height}" font-family="system-ui, sans-serif" font-size="14">',
+        '<rect width="100%" height="100%" fill="#ffffff"/>',
+        '<text x="16" y="26" font-weight="600" fill="#1f2328">'
+        "Requests per CPU-second of the gateway, keep-alive HTTP/1.1 proxy</text>",
+    ]
+    for number, (name, value) in enumerate(bars):
+        y = top + number * step
+        colour = "#0a7d5a" if name.startswith("Bascule") else "#9aa4b2"
+        length = max(1, round(width * value / bars[0][1]))
+        parts += [
+            f'<text x="{left - 10}" y="{y + 16}" text-anchor="end" fill="#1f2328">{name}</text>',
+            f'<rect x="{left}" y="{y}" width="{length}" height="22" rx="3" fill="{colour}"/>',
+            f'<text x="{left + length + 8}" y="{y + 16}" fill="#1f2328">{value / 1000:.1f}k</text>',
+        ]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def between(text: str, marker: str, content: str) -> str:
+    """`text` with what stands between `<!-- marker -->` and `<!-- /marker -->` replaced."""
+    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"no place for {marker}")
+    return pattern.sub(lambda found: found[1] + content + "\n" + found[2], text)
+
+
+def write(results: dict[str, Any]) -> None:
+    """Writes what was measured into the documents."""
+    scenarios, machine = results["scenarios"], results["machine"]
+    parts = [f"{machine['cores']} cores ({machine['cpu']}), Linux {machine['kernel']}, Python {machine['python']}."]
+    for name, title in TITLES.items():
+        if name in scenarios:
+            parts += ["", f"### {title}", "", table(scenarios[name]), "", f"Measured {scenarios[name]['at']}."]
+    page = ROOT / "docs" / "performance.md"
+    page.write_text(between(page.read_text(), "figures", "\n".join(parts)))
+    if "plain" in scenarios:
+        (ROOT / "docs" / "performance.svg").write_text(picture(scenarios))
+        readme = ROOT / "README.md"
+        readme.write_text(between(readme.read_text(), "figures", readme_table(scenarios)))
+
+
+def readme_table(scenarios: dict[str, Any]) -> str:
+    """The plain proxy's figures, with the criteria that Bascule set itself and what came out."""
+    rows = [
+        [_name(name), f"{figures['requests_per_cpu_s']['median'] / 1000:.1f}k", f"{figures['ratio']['median']:.2f}"]
+        for name, figures in _fastest_first(scenarios["plain"]["peers"])
+    ]
+    if "plugins" in scenarios:
+        ratio = scenarios["plugins"]["peers"]["bascule + 3 plugins"]["ratio"]
+        rows.append(
+            ["Bascule with key-auth, limit-count, response-rewrite (nginx plain)", "", f"{ratio['median']:.2f}"]
+        )
+    return _grid(["gateway", "requests per CPU-second", "ratio to nginx"], rows)
