@@ -1,2 +1,1 @@
-"""L7 engine: the exchange: match, phases, balance, upstream, response, log. Compiled.
-"""
+"""L7 engine: the exchange: match, phases, balance, upstream, response, log. Compiled."""

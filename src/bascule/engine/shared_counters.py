@@ -1,30 +1,33 @@
 """SharedCounters: counters in memory shared by all workers, exact without a lock.
 
-Layout. 64 bytes of table head, then a power of two of buckets of 256 bytes: a header and 15 slots, 16 bytes each, every one of
-them changed only by 128-bit compare-and-swap. A key is hashed (SipHash-2-4, 128 bits, secret of the table): the second half
-names its bucket, 52 bits of the first mark its slot. So a slot holds all there is to a counter and changes in one step:
+Layout. A head of 256 bytes (40 used), then a power of two of buckets of 256 bytes: a header and 15 slots, 16 bytes
+each, every one of them changed only by 128-bit compare-and-swap. A key is hashed (SipHash-2-4, 128 bits, under a secret
+of the table): the second half names its bucket, 52 bits of the first are its mark. So a slot holds a whole counter, and
+changes in one step:
 
-    high word: mark 52 | count, upper 12          low word: end of the window in ms, 40 | count, lower 24
+    high word: mark 52 | count, upper 12
+    low word:  end of the window in ms 40 | count, lower 24
 
-Two live keys are taken for one with probability 15 * 2^-52 per key that comes in: once in 10^6 years at 1,000 new keys a second
-for a full bucket, and nobody can provoke it without the secret.
+A new key meets a live one with its mark in its bucket with probability 15 * 2^-52 at most: once in ten years at a
+million new keys a second, and nobody can provoke it without the secret.
 
-Counting is a loop: read the slot; when its window is over, swap in a new one, otherwise add. Whoever wins the swap decides, so
-no count is lost or given twice, also when a window rolls over. A slot whose window is over may be given to another key.
+Counting is a loop: read the slot; if its window is over, swap in a new one, else add. Whoever wins the swap decides,
+so no count is lost or given twice, also when a window rolls over. A slot whose window is over may go to another key.
 
-Giving a slot away is the hard part: two processes must not put one key into two slots. Insertions of a bucket are therefore
-serialised by its header, and nobody waits for anybody:
+Giving a slot away is the hard part: two processes must not put one key into two slots. Insertions of a bucket are
+therefore serialised by its header, yet nobody waits for anybody:
 
-    high word: mark to put in 52 | number, lower 12     low word: end of the victim's window 40 | number, upper 18 | slot 5 | busy 1
+    high word: mark to put in 52 | number, lower 12
+    low word:  end of the victim's window 40 | number, upper 18 | victim 5 | busy 1
 
-1. Read the header; idle with number n. Look through the slots for the key: not there. Choose a victim (free, over, or, when all
-   15 are in use, the one that ends first: an eviction, counted).
-2. Swap the header from (idle, n) to (busy, n, mark, victim, the victim's end). If that succeeds, nobody inserted since step 1,
-   so the key is in no other slot.
-3. Finish: if the victim still has that end (a slot never comes back to an earlier window), swap in (mark, end 0, count n);
-   otherwise it was given away or its own key began a new window. Then swap the header to (idle, n + 1).
-Whoever finds a header busy does step 3 itself, also for a process that died in the middle. A late helper can do no harm: it
-reads the victim, then the header once more, and what it swaps from cannot come back after the header moved on.
+1. Read the header: idle, number n. Look through the slots for the key: not there. Choose a victim: a slot that is free
+   or over, or, when all 15 are in use, the one that ends first (an eviction, counted).
+2. Swap the header from (idle, n) to (busy, n, mark, victim, the victim's end). If that succeeds, nobody inserted since
+   step 1, so the key is in no other slot.
+3. Finish: if the victim still has that end (a slot never comes back to an earlier window), swap in (mark, end 0, count
+   n); otherwise it was filled already or its own key began a new window. Then swap the header to (idle, n + 1).
+Whoever needs a busy header does step 3 first, also for a process that died in the middle. A late helper can do no harm:
+it reads the victim, then the header once more, and what it swaps from can't come back after the header moved on.
 """
 
 import fcntl
@@ -33,6 +36,16 @@ import secrets
 import struct
 
 import cython
+from cython.cimports.bascule.engine.shared_memory import (
+    PyUnicode_AsUTF8AndSize,
+    add_word,
+    cas16,
+    load_word,
+    map_shared,
+    now_ms,
+    read_word,
+    unmap_shared,
+)
 from cython.cimports.libc.stdint import uint64_t
 
 MAGIC = b"bascule1"
@@ -77,7 +90,7 @@ def siphash(data, size, k0, k1, first, second):
     v[2] = k0 ^ SIP_2
     v[3] = k1 ^ SIP_3
     while i + 8 <= size:
-        m = bsc_word(data + i)
+        m = read_word(data + i)
         v[3] ^= m
         sip_round(v)
         sip_round(v)
@@ -94,12 +107,16 @@ def siphash(data, size, k0, k1, first, second):
     sip_round(v)
     v[0] ^= m
     v[2] ^= 0xEE
-    for r in range(4):
-        sip_round(v)
+    sip_round(v)
+    sip_round(v)
+    sip_round(v)
+    sip_round(v)
     first[0] = v[0] ^ v[1] ^ v[2] ^ v[3]
     v[1] ^= 0xDD
-    for r in range(4):
-        sip_round(v)
+    sip_round(v)
+    sip_round(v)
+    sip_round(v)
+    sip_round(v)
     second[0] = v[0] ^ v[1] ^ v[2] ^ v[3]
 
 
@@ -116,7 +133,7 @@ def find(bucket, mark):
     """The slot that holds the mark, or NULL."""
     i = cython.declare(cython.int)
     for i in range(1, SLOTS + 1):
-        if bsc_load(bucket + 2 * i + 1) >> 12 == mark:
+        if load_word(bucket + 2 * i + 1) >> 12 == mark:
             return bucket + 2 * i
     return cython.NULL
 
@@ -131,25 +148,25 @@ def finish(bucket, lo, hi):
     header_lo = cython.declare(uint64_t)
     header_hi = cython.declare(uint64_t)
     while True:
-        slot_hi = bsc_load(slot + 1)
-        slot_lo = bsc_load(slot)
+        slot_hi = load_word(slot + 1)
+        slot_lo = load_word(slot)
         header_lo = header_hi = 0
-        bsc_cas16(bucket, cython.address(header_lo), cython.address(header_hi), 0, 0)
+        cas16(bucket, cython.address(header_lo), cython.address(header_hi), 0, 0)
         if header_lo != lo or header_hi != hi:
             return
         if slot_lo >> 24 != lo >> 24 or slot_hi >> 12 == mark:
             break
-        if bsc_cas16(
+        if cas16(
             slot, cython.address(slot_lo), cython.address(slot_hi), number & 0xFFFFFF, (mark << 12) | (number >> 24)
         ):
             break
     number = (number + 1) & 0x3FFFFFFF
-    bsc_cas16(bucket, cython.address(header_lo), cython.address(header_hi), (number >> 12) << 6, number & 0xFFF)
+    cas16(bucket, cython.address(header_lo), cython.address(header_hi), (number >> 12) << 6, number & 0xFFF)
 
 
 @cython.cclass
 class SharedCounters:
-    """Counters by name in shared memory; safe to use from many processes, each with its own instance over the same descriptor."""
+    """Counters by name in shared memory, for many processes at once: each has its own instance over the descriptor."""
 
     def __cinit__(self, fd, owns_fd=False):
         self.table = cython.NULL
@@ -164,20 +181,20 @@ class SharedCounters:
             raise ValueError("a table of shared counters of the wrong size")
         self.size = size
         self.mask = buckets - 1
-        self.table = cython.cast(cython.pointer(uint64_t), bsc_map(fd, self.size))
+        self.table = cython.cast(cython.pointer(uint64_t), map_shared(fd, self.size))
         if self.table == cython.NULL:
             raise MemoryError("the shared counters can't be mapped")
 
     def __dealloc__(self):
         if self.table != cython.NULL:
-            bsc_unmap(self.table, self.size)
+            unmap_shared(self.table, self.size)
         if self.owns_fd:
             os.close(self.fd)
 
     @classmethod
     def create(cls, size_bytes=DEFAULT_BYTES):
-        """A new table of about that size (rounded down to a power of two, at least one bucket). It owns its descriptor .fd,
-        which child processes inherit when told to (pass_fds) and hand to attach()."""
+        """A new table of about that size (rounded down to a power of two, at least one bucket). It owns its
+        descriptor .fd, which child processes inherit when told to (pass_fds) and hand to attach()."""
         buckets = 1
         while buckets * 2 * BUCKET_BYTES <= size_bytes:
             buckets *= 2
@@ -203,13 +220,13 @@ class SharedCounters:
 
     @property
     def capacity(self):
-        """The number of slots. A bucket of 15 can be full earlier: about one in 10^6 at a quarter of the capacity."""
+        """The number of slots. A bucket can be full earlier: two in a million at a quarter of the capacity."""
         return (self.mask + 1) * SLOTS
 
     @property
     def evictions(self):
         """How many counters were given up before their window ended, because their bucket was full."""
-        return bsc_load(self.table + EVICTIONS)
+        return load_word(self.table + EVICTIONS)
 
     def __repr__(self):
         return f"<SharedCounters {self.live()} of {self.capacity} live, {self.evictions} evictions>"
@@ -219,10 +236,10 @@ class SharedCounters:
         n = cython.declare(cython.longlong, 0)
         i = cython.declare(cython.Py_ssize_t)
         words = cython.declare(cython.Py_ssize_t, (self.size - 256) // 8)
-        now = cython.declare(uint64_t, bsc_now_ms())
+        now = cython.declare(uint64_t, now_ms())
         bucket = cython.declare(cython.pointer(uint64_t), self.table + FIRST_BUCKET)
         for i in range(0, words, 2):
-            if i & 31 and bsc_load(bucket + i) >> 24 > now:
+            if i & 31 and load_word(bucket + i) >> 24 > now:
                 n += 1
         return n
 
@@ -247,7 +264,7 @@ class SharedCounters:
         victim = cython.declare(cython.int)
         while found == cython.NULL:
             lo = hi = 0
-            bsc_cas16(bucket, cython.address(lo), cython.address(hi), 0, 0)
+            cas16(bucket, cython.address(lo), cython.address(hi), 0, 0)
             if lo & 1:
                 finish(bucket, lo, hi)
                 found = find(bucket, mark)
@@ -256,34 +273,34 @@ class SharedCounters:
             if found != cython.NULL:
                 break
             victim = 1
-            first = bsc_load(bucket + 2) >> 24
+            first = load_word(bucket + 2) >> 24
             for i in range(2, SLOTS + 1):
                 if first <= now:
                     break
-                end = bsc_load(bucket + 2 * i) >> 24
+                end = load_word(bucket + 2 * i) >> 24
                 if end < first:
                     victim = i
                     first = end
             new_hi = (mark << 12) | (hi & 0xFFF)
             new_lo = (first << 24) | (lo & 0xFFFFC0) | (cython.cast(uint64_t, victim) << 1) | 1
-            if bsc_cas16(bucket, cython.address(lo), cython.address(hi), new_lo, new_hi):
+            if cas16(bucket, cython.address(lo), cython.address(hi), new_lo, new_hi):
                 if first > now:
-                    bsc_add(self.table + EVICTIONS, 1)
+                    add_word(self.table + EVICTIONS, 1)
                 finish(bucket, new_lo, new_hi)
             found = find(bucket, mark)
         return found
 
     def change(self, bucket, mark, amount, now, length, lease, end):
-        """Add amount, in a new window of that length if the last one is over; with lease the end moves on at every change and
-        a count of zero frees the slot. Returns the count, within 0 and MOST, and puts the window's end in end."""
+        """Add amount, in a new window of that length if the last one is over; with lease the end moves on at every
+        change and a count of zero frees the slot. Returns the count, within 0 and MOST, and the window's end in end."""
         slot = cython.declare(cython.pointer(uint64_t))
         lo = cython.declare(uint64_t)
         hi = cython.declare(uint64_t)
         total = cython.declare(cython.longlong)
         while True:
             slot = self.slot(bucket, mark, now)
-            hi = bsc_load(slot + 1)
-            lo = bsc_load(slot)
+            hi = load_word(slot + 1)
+            lo = load_word(slot)
             while hi >> 12 == mark:
                 if lo >> 24 <= now:
                     total = amount
@@ -294,7 +311,7 @@ class SharedCounters:
                 total = 0 if total < 0 else MOST if total > MOST else total
                 if lease and total == 0:
                     end[0] = now
-                if bsc_cas16(
+                if cas16(
                     slot,
                     cython.address(lo),
                     cython.address(hi),
@@ -305,10 +322,10 @@ class SharedCounters:
 
     def incr(self, key, amount, window_s):
         """Add amount to the key's count; a window of that many seconds starts when there is none under way.
-        Returns (count after adding, seconds until the window ends). amount may be negative (to give back) or 0 (to look)."""
+        Returns (count after adding, seconds until the window ends). amount may be negative (to give back) or 0."""
         mark = cython.declare(uint64_t)
         end = cython.declare(uint64_t)
-        now = cython.declare(uint64_t, bsc_now_ms())
+        now = cython.declare(uint64_t, now_ms())
         length = cython.declare(uint64_t, LONGEST_MS)
         bucket = cython.declare(cython.pointer(uint64_t), self.place(cython.address(mark), key))
         total = cython.declare(cython.longlong)
@@ -318,12 +335,12 @@ class SharedCounters:
         return total, (end - now) / 1000.0 if end > now else 0.0
 
     def add(self, key, delta):
-        """Add to a count without a window, such as of requests under way; it is never less than 0. Returns the new count.
-        A count left alone for an hour is forgotten, so what a killed process did not give back does not stay for ever."""
+        """Add to a count without a window, such as of requests under way; it is never less than 0. Returns the new
+        count. One left alone for an hour is forgotten, so what a killed process did not give back does not stay."""
         mark = cython.declare(uint64_t)
         end = cython.declare(uint64_t)
         bucket = cython.declare(cython.pointer(uint64_t), self.place(cython.address(mark), key))
-        return self.change(bucket, mark, delta, bsc_now_ms(), LEASE_MS, True, cython.address(end))
+        return self.change(bucket, mark, delta, now_ms(), LEASE_MS, True, cython.address(end))
 
     def get(self, key):
         """The key's count now; 0 when there is none. Changes nothing."""
@@ -334,8 +351,8 @@ class SharedCounters:
         slot = cython.declare(cython.pointer(uint64_t), find(bucket, mark))
         if slot == cython.NULL:
             return 0
-        hi = bsc_load(slot + 1)
-        lo = bsc_load(slot)
-        if hi >> 12 != mark or lo >> 24 <= bsc_now_ms():
+        hi = load_word(slot + 1)
+        lo = load_word(slot)
+        if hi >> 12 != mark or lo >> 24 <= now_ms():
             return 0
         return cython.cast(cython.longlong, ((hi & 0xFFF) << 24) | (lo & 0xFFFFFF))
