@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ class Chain:
     log: tuple[Hook, ...] = ()
     names: tuple[str, ...] = ()  # plugin names in order
     plan: object = None  # the engine's cache
-    consumers: list[Any] = field(
-        default_factory=list, repr=False
-    )  # ConsumerPlugins that memoise a merge with this chain
 
     def __repr__(self) -> str:
         return f"<chain {' '.join(self.names) or 'empty'}>"

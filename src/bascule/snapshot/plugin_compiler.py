@@ -1,0 +1,239 @@
+"""From a holder's `plugins` to plugin instances: first everything is checked, then, if all is well, built."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from bascule.errors.sentences import nearest
+from bascule.match.expression import Expression, ExpressionError, compile_expression
+from bascule.model.plugin_metadata import own_attributes
+from bascule.plugin.registry import PluginDisabled, UnknownPlugin
+from bascule.snapshot.compact_json import pack
+from bascule.snapshot.faults import Faults
+from bascule.snapshot.plugin_instance import PluginInstance, PluginSet
+from bascule.snapshot.plugin_meta import NO_META, PluginMeta
+from bascule.snapshot.references import Resolver, may_refer
+
+if TYPE_CHECKING:
+    from bascule.plugin.host import Host
+    from bascule.plugin.plugin import Plugin
+
+LOG = logging.getLogger("bascule.snapshot")
+
+
+class PluginSource(Protocol):
+    """What is asked of a registry."""
+
+    def get(self, name: str) -> type[Plugin]: ...
+    def names(self) -> Sequence[str]: ...
+
+
+MakeHost = Callable[[str, str], "Host"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPlugin:
+    """A conf that is fit to be built; `kept` is the previous instance when nothing changed."""
+
+    name: str
+    plugin_class: type[Plugin]
+    conf: Any
+    packed_conf: bytes
+    packed_meta: bytes
+    meta: PluginMeta
+    filter: Expression | None
+    kept: PluginInstance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """A consumer's conf of an authentication plugin; `key` is what it is found by."""
+
+    plugin: str
+    key: str | None
+    conf: Any
+
+
+class PluginCompiler:
+    def __init__(self, registry: PluginSource, make_host: MakeHost, resolver: Resolver) -> None:
+        self._registry = registry
+        self._make_host = make_host
+        self._resolver = resolver
+
+    def check(
+        self, plugins: dict[str, dict[str, Any]] | None, previous: PluginSet | None, faults: Faults
+    ) -> list[CheckedPlugin]:
+        checked = []
+        for name, conf in (plugins or {}).items():
+            found = self._check_one(name, conf, previous.instances.get(name) if previous else None, faults)
+            if found is not None:
+                checked.append(found)
+        return checked
+
+    def build(
+        self, checked: list[CheckedPlugin], holder: str, previous: PluginSet | None, faults: Faults
+    ) -> PluginSet | None:
+        """None for no plugins. A plugin whose conf didn't change is kept, with its state; when nothing changed at all,
+        so is the set. With a fault, what was newly made is closed again."""
+        instances: dict[str, PluginInstance] = {}
+        made: list[Plugin] = []
+        for item in checked:
+            instance = item.kept or self._build_one(item, holder, previous, made, faults)
+            if instance is not None:
+                instances[item.name] = instance
+        if faults:
+            close(made)
+            return None
+        if previous is not None and previous.instances == instances:
+            return previous
+        return PluginSet(holder, instances) if instances else None
+
+    def check_auth(
+        self, plugins: dict[str, dict[str, Any]] | None, faults: Faults
+    ) -> tuple[tuple[Auth, ...], dict[str, dict[str, Any]]]:
+        """The authentication confs among a consumer's plugins, and the other plugins."""
+        found: list[Auth] = []
+        others: dict[str, dict[str, Any]] = {}
+        for name, conf in (plugins or {}).items():
+            plugin_class = self._plugin_class(name, faults)
+            if plugin_class is None:
+                continue
+            model = plugin_class.ConsumerConfig
+            if model is None:
+                others[name] = conf
+                continue
+            own = {attribute: value for attribute, value in conf.items() if attribute != "_meta"}
+            checked = self._validated(model, own, pack(own), ("plugins", name), faults)
+            if checked is not None:
+                found.append(Auth(name, plugin_class.consumer_key(checked), checked))
+        return tuple(found), others
+
+    def check_metadata(self, name: str, value: dict[str, Any], faults: Faults) -> Any:
+        plugin_class = self._plugin_class(name, faults, at=())
+        if plugin_class is None:
+            return None
+        if plugin_class.Metadata is None:
+            faults.add((), f'plugin "{name}" takes no metadata')
+            return None
+        own = own_attributes(value, frozenset(plugin_class.Metadata.model_fields))
+        return self._validated(plugin_class.Metadata, own, b"", (), faults)
+
+    def default_metadata(self, name: str) -> Any:
+        """The plugin's metadata when none is configured; None when it has none or needs some."""
+        try:
+            model = self._registry.get(name).Metadata
+            return None if model is None else model()
+        except (UnknownPlugin, PluginDisabled, ValidationError):
+            return None
+
+    def _plugin_class(self, name: str, faults: Faults, at: Sequence[str] | None = None) -> type[Plugin] | None:
+        parts = ("plugins", name) if at is None else at
+        try:
+            return self._registry.get(name)
+        except UnknownPlugin:
+            faults.add(parts, f'unknown plugin "{name}"{nearest(name, self._registry.names())}')
+        except PluginDisabled:
+            faults.add(parts, f'plugin "{name}" is disabled: it is not in the list "plugins" of config.yaml')
+        except Exception as error:  # a user's plugin that doesn't import
+            faults.add(parts, f'plugin "{name}" can\'t be loaded: {error}')
+        return None
+
+    def _check_one(
+        self, name: str, conf: dict[str, Any], previous: PluginInstance | None, faults: Faults
+    ) -> CheckedPlugin | None:
+        plugin_class = self._plugin_class(name, faults)
+        if plugin_class is None:
+            return None
+        if "_meta" in conf:
+            own = {attribute: value for attribute, value in conf.items() if attribute != "_meta"}
+            packed_meta = pack(conf["_meta"])
+        else:
+            own, packed_meta = conf, b""
+        packed = pack(own)
+        if previous is not None and previous.conf == packed and previous.meta == packed_meta:
+            plugin = previous.plugin
+            if plugin is None or type(plugin) is plugin_class:
+                return CheckedPlugin(name, plugin_class, None, packed, packed_meta, NO_META, None, previous)
+        parts = ("plugins", name)
+        meta, condition = self._check_meta(conf["_meta"], (*parts, "_meta"), faults) if packed_meta else (NO_META, None)
+        if meta.disable and not own:  # {"_meta": {"disable": true}} switches off without repeating the conf
+            return CheckedPlugin(name, plugin_class, None, packed, packed_meta, meta, condition)
+        checked = self._validated(plugin_class.Config, own, packed, parts, faults)
+        return CheckedPlugin(name, plugin_class, checked, packed, packed_meta, meta, condition)
+
+    def _check_meta(
+        self, value: Any, parts: tuple[str, ...], faults: Faults
+    ) -> tuple[PluginMeta, Expression | None]:
+        try:
+            meta = PluginMeta.model_validate(value)
+        except ValidationError as error:
+            faults.add_invalid(error, value, PluginMeta, parts)
+            return NO_META, None
+        return meta, None if meta.filter is None else check_expression(meta.filter, (*parts, "filter"), faults)
+
+    def _validated(
+        self, model: type[BaseModel], value: dict[str, Any], packed: bytes, parts: tuple[str, ...], faults: Faults
+    ) -> Any:
+        if may_refer(packed):
+            unresolved: list[tuple[tuple[str | int, ...], str]] = []
+            value = self._resolver.replace(value, unresolved)
+            if unresolved:
+                for inner, sentence in unresolved:
+                    faults.add((*parts, *inner), sentence)
+                return None
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            faults.add_invalid(error, value, model, parts)
+        except Exception as error:  # a mistake in the plugin's own validators
+            faults.add(parts, f"the plugin's check of its conf failed: {type(error).__name__}: {error}")
+        return None
+
+    def _build_one(
+        self, item: CheckedPlugin, holder: str, previous: PluginSet | None, made: list[Plugin], faults: Faults
+    ) -> PluginInstance | None:
+        plugin: Plugin | None = None
+        if not item.meta.disable:
+            old = previous.instances.get(item.name) if previous else None
+            if old is not None and old.conf == item.packed_conf and type(old.plugin) is item.plugin_class:
+                plugin = old.plugin  # only _meta changed
+            else:
+                try:
+                    plugin = item.plugin_class(item.conf, self._make_host(item.name, holder))
+                except Exception as error:  # whatever a plugin's constructor may raise
+                    faults.add(("plugins", item.name), f"the plugin can't be set up: {error}")
+                    return None
+                made.append(plugin)
+        meta = item.meta
+        return PluginInstance(
+            item.name,
+            plugin,
+            item.packed_conf,
+            item.packed_meta,
+            item.plugin_class.priority if meta.priority is None else meta.priority,
+            item.plugin_class.run_policy == "prefer_route",
+            item.filter,
+            meta.error_response,
+        )
+
+
+def check_expression(value: list[Any], parts: Sequence[str | int], faults: Faults) -> Expression | None:
+    try:
+        return compile_expression(value)
+    except ExpressionError as error:
+        faults.add_inside(parts, error.path, error.message)
+    return None
+
+
+def close(plugins: list[Plugin]) -> None:
+    """Tells plugins that their conf went away; what they raise is logged."""
+    for plugin in plugins:
+        try:
+            plugin.close()
+        except Exception:
+            LOG.exception("plugin %s failed to close", plugin.name)

@@ -1,0 +1,18 @@
+"""`_meta`: what every plugin conf may hold beside the plugin's own attributes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from bascule.model.attributes import Bool, Int, Json, Model, Str, lua
+
+
+class PluginMeta(Model):
+    disable: Bool = False
+    priority: Int | None = None
+    filter: list[Any] | None = None
+    error_response: Str | Json | None = None
+    pre_function: Annotated[Any, lua("pre_function", "write it as a Python plugin")] = None
+
+
+NO_META = PluginMeta()

@@ -1,0 +1,83 @@
+"""From the model of an upstream to what the engine uses, refusing what it can't serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from bascule.errors.sentences import nearest
+from bascule.model.attributes import TimeoutConf
+from bascule.model.node import UNIX
+from bascule.model.upstream import KeepalivePool, Upstream
+from bascule.snapshot.compiled_upstream import CompiledUpstream, Node
+from bascule.snapshot.timeout import Timeout
+
+_POOL = KeepalivePool()
+_COMPARED = tuple(field.name for field in fields(CompiledUpstream) if field.name != "runtime")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What this gateway can do for an upstream."""
+
+    schemes: frozenset[str] = frozenset({"http"})
+    balancers: frozenset[str] = frozenset({"roundrobin", "chash", "least_conn", "ewma"})
+    discovery: frozenset[str] = frozenset()
+
+
+def timeout_of(conf: TimeoutConf | None) -> Timeout | None:
+    return None if conf is None else Timeout(conf.connect, conf.send, conf.read)
+
+
+def not_served(upstream: Upstream, served: Served) -> Iterator[tuple[str, str]]:
+    """(attribute, sentence) of each thing that can't be served."""
+    if upstream.scheme not in served.schemes:
+        yield "scheme", f'"{upstream.scheme}" is not served yet; served: {", ".join(sorted(served.schemes))}'
+    if upstream.type not in served.balancers:
+        known = sorted(served.balancers)
+        yield "type", f'there is no balancer "{upstream.type}"{nearest(upstream.type, known)}'
+    if upstream.discovery_type is not None and upstream.discovery_type not in served.discovery:
+        known = sorted(served.discovery)
+        yield "discovery_type", (
+            f'"{upstream.discovery_type}" is not configured under discovery{nearest(upstream.discovery_type, known)}'
+            if known
+            else "service discovery is not served yet; list the nodes"
+        )
+
+
+def compile_upstream(conf: Upstream, key: str, id: str | None, previous: CompiledUpstream | None) -> CompiledUpstream:
+    """`previous` itself when nothing changed for the engine, so that its balancer and pools are kept."""
+    default_port = 443 if conf.scheme in ("https", "grpcs") else 80
+    pool = conf.keepalive_pool or _POOL
+    made = CompiledUpstream(
+        key=key,
+        id=id,
+        nodes=tuple(
+            Node(n.host, n.port or (0 if n.host.startswith(UNIX) else default_port), n.weight, n.priority, n.metadata)
+            for n in conf.nodes or ()
+        ),
+        type=conf.type,
+        hash_on=conf.hash_on,
+        hash_key=conf.key,
+        scheme=conf.scheme,
+        pass_host=conf.pass_host,
+        upstream_host=conf.upstream_host,
+        retries=conf.retries,
+        retry_timeout_s=conf.retry_timeout or 0.0,
+        timeout=timeout_of(conf.timeout),
+        keepalive_size=pool.size,
+        keepalive_idle_s=pool.idle_timeout,
+        keepalive_requests=pool.requests,
+        name=conf.name,
+        labels=conf.labels,
+    )
+    return previous if previous is not None and _same(made, previous) else made
+
+
+def _same(one: CompiledUpstream, other: CompiledUpstream) -> bool:
+    return all(_get(one, name) == _get(other, name) for name in _COMPARED)
+
+
+def _get(upstream: CompiledUpstream, name: str) -> Any:
+    return getattr(upstream, name)
