@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from bascule.snapshot.chain import Chain
 from bascule.snapshot.compiled_upstream import CompiledUpstream
+from bascule.snapshot.merged_plugins import MergedPlugins
 from bascule.snapshot.timeout import Timeout
 
 
 @dataclass(slots=True, eq=False)
 class CompiledRoute:
     """A changed route is a new object. What a route only refers to (upstream, service, plugin config) is rebound in
-    place when that changes, with `plan` and `chain` reset to None: an exchange reads `upstream` and `chain` once and
-    keeps what it read. Answer, in this order: `service_missing` 404, `refusal` 503, plugins, `upstream_missing` 502,
+    place when that changes, with `plan` reset to None: an exchange asks for upstream and chain once and keeps what it
+    got. Answer, in this order: `service_missing` 404, `refusal` 503, plugins, `upstream_missing` 502,
     no upstream 503."""
 
     id: str
@@ -29,7 +28,7 @@ class CompiledRoute:
     websocket: bool = False
     timeout: Timeout | None = None  # beats the upstream's
     labels: dict[str, str] | None = None
-    chain: Chain | None = field(default=None, repr=False)  # memo of Tables.chain(route)
+    merged: MergedPlugins | None = field(default=None, repr=False)  # None: no plugins; see Tables.chain
     plan: object = field(default=None, repr=False)  # the engine's cache
 
     def __repr__(self) -> str:

@@ -26,7 +26,9 @@ class Faults:
     def add(self, parts: Sequence[str | int], sentence: str) -> None:
         self.found.append((json_path(parts), sentence))
 
-    def add_invalid(self, error: ValidationError, value: Any, model: type[BaseModel], parts: Sequence[str | int]) -> None:
+    def add_invalid(
+        self, error: ValidationError, value: Any, model: type[BaseModel], parts: Sequence[str | int]
+    ) -> None:
         self.found.extend(sentences(error, value, model, json_path(parts)))
 
     def add_inside(self, parts: Sequence[str | int], path: str, sentence: str) -> None:

@@ -166,9 +166,7 @@ class PluginCompiler:
         checked = self._validated(plugin_class.Config, own, packed, parts, faults)
         return CheckedPlugin(name, plugin_class, checked, packed, packed_meta, meta, condition)
 
-    def _check_meta(
-        self, value: Any, parts: tuple[str, ...], faults: Faults
-    ) -> tuple[PluginMeta, Expression | None]:
+    def _check_meta(self, value: Any, parts: tuple[str, ...], faults: Faults) -> tuple[PluginMeta, Expression | None]:
         try:
             meta = PluginMeta.model_validate(value)
         except ValidationError as error:

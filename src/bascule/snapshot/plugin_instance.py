@@ -73,5 +73,8 @@ class PluginSet:
     def __repr__(self) -> str:
         return f"<plugins of {self.holder}: {', '.join(map(repr, self.instances.values()))}>"
 
-    def plugins(self) -> list[Plugin]:
-        return [instance.plugin for instance in self.instances.values() if instance.plugin is not None]
+    def plugins_not_in(self, other: PluginSet | None) -> list[Plugin]:
+        """Those that `other`, a later version of this set, did not take over."""
+        kept = set() if other is None else {id(instance.plugin) for instance in other.instances.values()}
+        plugins = (instance.plugin for instance in self.instances.values())
+        return [plugin for plugin in plugins if plugin is not None and id(plugin) not in kept]

@@ -30,18 +30,12 @@ class Record:
     file: str | None
     line: int | None
 
-    def plugin_sets(self) -> tuple[PluginSet, ...]:
-        return ()
-
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class HolderRecord(Record):
     """Also by itself: a plugin_config, a consumer_group, a global_rule."""
 
     plugins: PluginSet | None = None
-
-    def plugin_sets(self) -> tuple[PluginSet, ...]:
-        return () if self.plugins is None else (self.plugins,)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -102,21 +102,23 @@ class ResourceCompiler:
         if faults:
             return None
         plugins = self._plugins.build(checked, holder, old_set, faults)
-        return None if faults else ServiceRecord(
-            packed=packed,
-            file=change.file,
-            line=change.line,
-            plugins=plugins,
-            name=conf.name,
-            hosts=_shared(conf.hosts or ()),
-            websocket=conf.enable_websocket,
-            upstream=upstream,
-            upstream_id=_interned(conf.upstream_id),
+        return (
+            None
+            if faults
+            else ServiceRecord(
+                packed=packed,
+                file=change.file,
+                line=change.line,
+                plugins=plugins,
+                name=conf.name,
+                hosts=_shared(conf.hosts or ()),
+                websocket=conf.enable_websocket,
+                upstream=upstream,
+                upstream_id=_interned(conf.upstream_id),
+            )
         )
 
-    def _route(
-        self, change: Change, packed: bytes, previous: RouteRecord | None, faults: Faults
-    ) -> RouteRecord | None:
+    def _route(self, change: Change, packed: bytes, previous: RouteRecord | None, faults: Faults) -> RouteRecord | None:
         conf = _validate(Route, change, faults)
         if conf is None:
             return self._refusing_route(change, packed, faults)
@@ -202,9 +204,7 @@ class ResourceCompiler:
         if faults:
             return None
         plugins = self._plugins.build(checked, f"{change.kind}/{change.id}", old_set, faults)
-        return None if faults else HolderRecord(
-            packed=packed, file=change.file, line=change.line, plugins=plugins
-        )
+        return None if faults else HolderRecord(packed=packed, file=change.file, line=change.line, plugins=plugins)
 
     def _consumer(
         self, change: Change, packed: bytes, previous: ConsumerRecord | None, faults: Faults
@@ -218,15 +218,19 @@ class ResourceCompiler:
         if faults:
             return None
         plugins = self._plugins.build(checked, f"consumers/{change.id}", old_set, faults)
-        return None if faults else ConsumerRecord(
-            packed=packed,
-            file=change.file,
-            line=change.line,
-            plugins=plugins,
-            username=change.id,
-            group_id=_interned(conf.group_id),
-            labels=conf.labels,
-            auths=auths,
+        return (
+            None
+            if faults
+            else ConsumerRecord(
+                packed=packed,
+                file=change.file,
+                line=change.line,
+                plugins=plugins,
+                username=change.id,
+                group_id=_interned(conf.group_id),
+                labels=conf.labels,
+                auths=auths,
+            )
         )
 
     def _credential(
@@ -241,13 +245,17 @@ class ResourceCompiler:
         auths, others = self._plugins.check_auth(conf.plugins, faults)
         for name in others:
             faults.add(("plugins", name), "only supports auth type plugins in consumer credential")
-        return None if faults else CredentialRecord(
-            packed=packed,
-            file=change.file,
-            line=change.line,
-            username=intern(username),
-            credential_id=credential_id,
-            auths=auths,
+        return (
+            None
+            if faults
+            else CredentialRecord(
+                packed=packed,
+                file=change.file,
+                line=change.line,
+                username=intern(username),
+                credential_id=credential_id,
+                auths=auths,
+            )
         )
 
     def _metadata(self, change: Change, packed: bytes, previous: Any, faults: Faults) -> MetadataRecord | None:
@@ -256,9 +264,7 @@ class ResourceCompiler:
             faults.add((), "must be an object")
             return None
         metadata = self._plugins.check_metadata(change.id, value, faults)
-        return None if faults else MetadataRecord(
-            packed=packed, file=change.file, line=change.line, metadata=metadata
-        )
+        return None if faults else MetadataRecord(packed=packed, file=change.file, line=change.line, metadata=metadata)
 
     def _inline(
         self,

@@ -39,10 +39,13 @@ def not_served(upstream: Upstream, served: Served) -> Iterator[tuple[str, str]]:
         yield "type", f'there is no balancer "{upstream.type}"{nearest(upstream.type, known)}'
     if upstream.discovery_type is not None and upstream.discovery_type not in served.discovery:
         known = sorted(served.discovery)
-        yield "discovery_type", (
-            f'"{upstream.discovery_type}" is not configured under discovery{nearest(upstream.discovery_type, known)}'
-            if known
-            else "service discovery is not served yet; list the nodes"
+        yield (
+            "discovery_type",
+            (
+                f'"{upstream.discovery_type}" is not configured under discovery{nearest(upstream.discovery_type, known)}'
+                if known
+                else "service discovery is not served yet; list the nodes"
+            ),
         )
 
 

@@ -1,0 +1,247 @@
+"""The compiled configuration that the engine reads, changed step by step.
+
+`apply` first checks and builds every item of a step by itself, without touching anything, and then puts the step in
+place in one go: within a worker nothing runs in between, so a request sees the tables before or after it. Why tables
+that change, and not a new copy each time: docs/decisions/ (tables).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+from weakref import WeakSet
+
+from bascule.errors.config_error import ConfigError
+from bascule.match.router import Router
+from bascule.model.change import Change
+from bascule.snapshot.applied import Applied
+from bascule.snapshot.chain import Chain, Hook
+from bascule.snapshot.compact_json import NotJson, pack, unpack
+from bascule.snapshot.compiled_route import CompiledRoute
+from bascule.snapshot.compiled_upstream import CompiledUpstream
+from bascule.snapshot.consumer_binding import ConsumerBinding
+from bascule.snapshot.consumer_table import ConsumerTable
+from bascule.snapshot.faults import Faults
+from bascule.snapshot.global_rules import broken_rules, duplicates, global_instances
+from bascule.snapshot.merged_plugins import MergedPlugins, make_chain
+from bascule.snapshot.plugin_compiler import MakeHost, PluginCompiler, PluginSource, close
+from bascule.snapshot.plugin_instance import PluginInstance, PluginSet
+from bascule.snapshot.records import Record
+from bascule.snapshot.references import Resolve, Resolver, from_environment
+from bascule.snapshot.resource_compiler import ResourceCompiler
+from bascule.snapshot.route_links import service_errors
+from bascule.snapshot.route_table import RouteTable
+from bascule.snapshot.state import Broken, Item, State
+from bascule.snapshot.upstream_compiler import Served
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """Of one change: what is to be stored (`old` itself: the last good version stays), and what is wrong."""
+
+    item: Item
+    old: Record | None
+    record: Record | None
+    broken: Broken | None
+    change: Change
+
+
+class Tables:
+    """`make_host(plugin, holder)` gives a plugin instance its host; `resolve("$env://NAME")` answers references."""
+
+    def __init__(
+        self,
+        registry: PluginSource,
+        make_host: MakeHost,
+        router_mode: str = "radixtree_host_uri",
+        *,
+        delete_uri_tail_slash: bool = False,
+        resolve: Resolve | None = None,
+        served: Served | None = None,
+    ) -> None:
+        self.router = Router(router_mode, delete_uri_tail_slash=delete_uri_tail_slash)
+        self.generation = 0
+        self.global_chain = Chain()
+        self.broken_global: str | None = None
+        self._plugins = PluginCompiler(registry, make_host, Resolver(resolve or from_environment({})))
+        self._compiler = ResourceCompiler(self._plugins, served or Served())
+        self._state = State()
+        self._routes = RouteTable(self.router)
+        self._consumers = ConsumerTable()
+        self._global: list[PluginInstance] = []
+        self._default_metadata: dict[str, Any] = {}
+        self._made: WeakSet[MergedPlugins] = WeakSet()  # those that hold chains
+        self._plain = MergedPlugins(())  # of all routes without plugins
+
+    # What the engine reads.
+
+    def chain(self, route: CompiledRoute) -> Chain:
+        """What runs for the route, before a consumer is known. The same object until a holder changes."""
+        merged = route.merged
+        if merged is None:
+            return self.global_chain
+        if merged.chain is not None:
+            return merged.chain
+        self._made.add(merged)
+        return merged.make_chain(self._global)
+
+    def consumer_chain(self, route: CompiledRoute, binding: ConsumerBinding) -> tuple[Chain, tuple[Hook, ...]]:
+        """What runs from the access phase on, and the rewrite hooks of plugins that only the consumer brings."""
+        if binding.plugins is None:
+            return self.chain(route), ()
+        merged = route.merged or self._plain
+        self._made.add(merged)
+        return merged.with_consumer(binding.plugins, self._global)
+
+    def find_consumer(self, plugin: str, key: str) -> ConsumerBinding | None:
+        return self._consumers.index.find(plugin, key)
+
+    def find_consumer_by_name(self, name: str) -> ConsumerBinding | None:
+        return self._consumers.index.find_by_name(name)
+
+    def metadata(self, plugin: str) -> Any:
+        """The plugin's metadata as configured, else its default, else None."""
+        record = self._state.records["plugin_metadata"].get(plugin)
+        if record is not None:
+            return record.metadata
+        if plugin not in self._default_metadata:
+            self._default_metadata[plugin] = self._plugins.default_metadata(plugin)
+        return self._default_metadata[plugin]
+
+    def upstream(self, id: str) -> CompiledUpstream | None:
+        record = self._state.records["upstreams"].get(id)
+        return None if record is None else record.upstream
+
+    # What operators read.
+
+    @property
+    def refused(self) -> tuple[ConfigError, ...]:
+        """Everything that is wrong with the configuration now."""
+        return self._state.errors()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return {kind: len(records) for kind, records in self._state.records.items()}
+
+    def get(self, kind: str, id: str) -> Any:
+        """The value of an item as it is in use, or None."""
+        record = self._state.records.get(kind, {}).get(id)
+        return None if record is None else unpack(record.packed)
+
+    # Changes.
+
+    def apply(self, changes: Sequence[Change]) -> Applied:
+        """Never raises for what an item holds: a bad item is told in `errors`, its last good version goes on serving."""
+        latest = {(change.kind, change.id): change for change in changes}
+        return self._commit([self._prepare(item, change, False) for item, change in latest.items()])
+
+    def refresh(self) -> Applied:
+        """Compiles everything anew, as after plugins were reloaded. Instances whose class and conf are the same stay."""
+        changes = {
+            (kind, id): Change(kind, id, unpack(record.packed), file=record.file, line=record.line)
+            for kind, records in self._state.records.items()
+            for id, record in records.items()
+        }
+        changes |= {item: broken.change for item, broken in self._state.broken.items()}
+        self._default_metadata.clear()
+        return self._commit([self._prepare(item, change, True) for item, change in changes.items()])
+
+    def _prepare(self, item: Item, change: Change, anew: bool) -> _Outcome:
+        old: Record | None = self._state.records.get(item[0], {}).get(item[1])
+        if change.value is None:
+            return _Outcome(item, old, None, None, change)
+        faults = Faults()
+        try:
+            packed = pack(change.value)
+        except NotJson as error:
+            faults.add(error.parts, error.sentence)
+            return _Outcome(item, old, old, Broken(change, faults.errors(change)), change)
+        last_good = old if old is not None and not getattr(old, "refusal", None) else None
+        if last_good is not None and last_good.packed == packed and not anew:
+            return _Outcome(item, old, old, None, change)
+        record = self._compiler.compile(change, packed, last_good, faults)
+        if not faults:
+            return _Outcome(item, old, record, None, change)
+        return _Outcome(item, old, last_good or record or old, Broken(change, faults.errors(change)), change)
+
+    def _commit(self, outcomes: list[_Outcome]) -> Applied:
+        state = self._state
+        old: dict[Item, Any] = {}
+        scope: dict[Item, None] = {}  # items whose errors may have changed, in order
+        affected: set[Item] = set()  # items to link anew
+        for outcome in outcomes:
+            item = outcome.item
+            scope[item] = None
+            self._store(outcome)
+            if outcome.record is not outcome.old:
+                old[item] = outcome.old
+            elif item in state.link_errors:
+                affected.add(item)  # it may have moved to another line
+        for outcome in outcomes:
+            # Without a version now: it may have been absent before and be broken now, or the other way round.
+            if outcome.record is not outcome.old or outcome.record is None:
+                affected |= state.dependents(outcome.item)
+        replaced = [(was, now) for was, now in map(_plugin_sets, outcomes) if was is not None and was is not now]
+        self._routes.drop_shared({was for was, _ in replaced})
+        scope |= dict.fromkeys(sorted(affected))
+        self._link(old, affected.difference(old))
+        if any(kind == "global_rules" for kind, _ in scope):
+            self._link_global_rules()
+        for was, now in replaced:
+            close(was.plugins_not_in(now))
+        self.generation += 1
+        return Applied(self.generation, tuple(error for item in scope for error in state.errors_of(item)))
+
+    def _store(self, outcome: _Outcome) -> None:
+        state, item, record = self._state, outcome.item, outcome.record
+        if outcome.broken is not None:
+            state.broken[item] = outcome.broken
+        else:
+            state.broken.pop(item, None)
+        if record is not outcome.old:
+            state.put(*item, record)
+        elif record is not None and outcome.broken is None:
+            record.file, record.line = outcome.change.file, outcome.change.line
+
+    def _link(self, changed: dict[Item, Any], others: set[Item]) -> None:
+        """Binds items to what they refer to: `changed` ones (with their old version), and `others` that refer to such."""
+        state = self._state
+        consumers: list[Item] = []
+        for item in chain(changed, others):
+            kind, id = item
+            record = state.records[kind].get(id)
+            if kind == "routes":
+                if record is None:
+                    self._routes.remove(id, changed[item])
+                    state.set_link_errors(item, ())
+                elif item in changed:
+                    state.set_link_errors(item, self._routes.put(id, record, changed[item], state))
+                else:
+                    state.set_link_errors(item, self._routes.relink(id, record, state))
+            elif kind == "services":
+                state.set_link_errors(item, () if record is None else service_errors(id, record, state))
+            elif kind in ("consumers", "credentials"):
+                consumers.append(item)
+        if consumers:
+            before = {item[1]: changed[item] for item in consumers if item[0] == "consumers" and item in changed}
+            for item, errors in self._consumers.link(consumers, before, state).items():
+                state.set_link_errors(item, errors)
+
+    def _link_global_rules(self) -> None:
+        instances = global_instances(self._state)
+        if instances != self._global:
+            self._global = instances
+            for merged in self._made:
+                merged.forget()
+            self._made.clear()
+            self.global_chain = make_chain(instances, {})
+        self.broken_global = broken_rules(self._state)
+        for item, errors in duplicates(self._state).items():
+            self._state.set_link_errors(item, errors)
+
+
+def _plugin_sets(outcome: _Outcome) -> tuple[PluginSet | None, PluginSet | None]:
+    """Before and after."""
+    return getattr(outcome.old, "plugins", None), getattr(outcome.record, "plugins", None)
