@@ -1,2 +1,1 @@
-"""L8 admin: the Admin API over store and snapshot.
-"""
+"""L8 admin: the Admin API over store and snapshot."""

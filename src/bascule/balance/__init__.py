@@ -1,2 +1,1 @@
-"""L3 balance: which node is next: roundrobin, chash, least_conn, ewma. Pure.
-"""
+"""L3 balance: which node is next: roundrobin, chash, least_conn, ewma. Pure."""

@@ -1,2 +1,1 @@
-"""L9 cli: run, check, version; the composition root.
-"""
+"""L9 cli: run, check, version; the composition root."""

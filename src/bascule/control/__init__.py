@@ -1,2 +1,1 @@
-"""L8 control: supervisor, workers, watch -> compile -> swap, status and metrics servers.
-"""
+"""L8 control: supervisor, workers, watch -> compile -> swap, status and metrics servers."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, Strict, model_validator
 
 from bascule.errors.sentences import Refused
 from bascule.model.attributes import Bool, Cert, Host, Id, Json, Key, Model, Resource, Str, TimeoutConf
 from bascule.model.health_check import Checks
-from bascule.model.node import Nodes
+from bascule.model.node import NodeConf, Nodes
 
 Positive = Annotated[int, Strict(), Field(ge=1)]
 NotNegative = Annotated[int, Strict(), Field(ge=0)]
@@ -66,6 +66,10 @@ class Upstream(Resource):
     tls: UpstreamTls | None = None
     keepalive_pool: KeepalivePool | None = None
     checks: Checks | None = None
+
+    def node_list(self) -> tuple[NodeConf, ...]:
+        """`nodes` in either form; empty for an upstream that is discovered."""
+        return cast(tuple[NodeConf, ...], self.nodes or ())
 
     @model_validator(mode="after")
     def _rules(self) -> Self:

@@ -1,2 +1,1 @@
-"""L1 observe: counters, histograms, the access record and its log format. Imports errors only.
-"""
+"""L1 observe: counters, histograms, the access record and its log format. Imports errors only."""

@@ -1,2 +1,1 @@
-"""L5 plugins: one file per plugin, islands; found by name through the registry, never imported statically.
-"""
+"""L5 plugins: one file per plugin, islands; found by name through the registry, never imported statically."""

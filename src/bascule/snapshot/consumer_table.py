@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bascule.errors.config_error import ConfigError
+from bascule.errors.sentences import json_path
 from bascule.snapshot.consumer_binding import ConsumerBinding
 from bascule.snapshot.consumer_index import Claimant, ConsumerIndex, Key
 from bascule.snapshot.merged_plugins import ConsumerPlugins
@@ -34,7 +35,8 @@ class ConsumerTable:
 
     def _link_consumer(self, id: str, old: ConsumerRecord | None, state: State) -> dict[Key, ConsumerBinding]:
         record: ConsumerRecord | None = state.records["consumers"].get(id)
-        before: ConsumerPlugins | None = (old or record).merged if old or record else None
+        earlier = old or record
+        before: ConsumerPlugins | None = None if earlier is None else earlier.merged
         if record is None:
             if before is not None:
                 before.forget()
@@ -63,7 +65,7 @@ class ConsumerTable:
         if record is None:
             return ()
         found = [
-            (f"$.plugins.{plugin}", f"duplicate key of plugin {plugin} found with consumer: {owner}")
+            (json_path(("plugins", plugin)), f"duplicate key of plugin {plugin} found with consumer: {owner}")
             for plugin, owner in self.index.duplicates(item)
         ]
         if isinstance(record, CredentialRecord):

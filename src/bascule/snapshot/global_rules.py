@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bascule.errors.config_error import ConfigError
+from bascule.errors.sentences import json_path
 from bascule.snapshot.plugin_instance import PluginInstance
 from bascule.snapshot.records import HolderRecord
 from bascule.snapshot.state import Item, State
@@ -29,7 +30,7 @@ def duplicates(state: State) -> dict[Item, tuple[ConfigError, ...]]:
             ConfigError(
                 "global_rules",
                 id,
-                f"$.plugins.{name}",
+                json_path(("plugins", name)),
                 f"plugin '{name}' already exists in global rule with id '{holders[name]}'",
                 rule.file,
                 rule.line,

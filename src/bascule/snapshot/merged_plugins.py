@@ -92,7 +92,7 @@ def make_chain(global_rules: Iterable[PluginInstance], merged: dict[str, PluginI
     first = [item for item in global_rules if not (item.prefer_route and item.name in merged)]
     instances = _ordered(first) + _ordered(merged.values())
     names = tuple(dict.fromkeys(instance.name for instance in instances))
-    return Chain(**{phase: _hooks(instances, phase) for phase in PHASES}, names=names)  # type: ignore[arg-type]
+    return Chain(**{phase: _hooks(instances, phase) for phase in PHASES}, names=names)
 
 
 def _ordered(instances: Iterable[PluginInstance]) -> list[PluginInstance]:

@@ -93,6 +93,12 @@ class PluginCompiler:
             return previous
         return PluginSet(holder, instances) if instances else None
 
+    def check_anyway(self, value: Any, faults: Faults) -> None:
+        """For an item whose own attributes are wrong already: what is wrong with its plugins, as far as can be read."""
+        plugins = value.get("plugins") if isinstance(value, dict) else None
+        if isinstance(plugins, dict):
+            self.check({name: conf for name, conf in plugins.items() if isinstance(conf, dict)}, None, faults)
+
     def check_auth(
         self, plugins: dict[str, dict[str, Any]] | None, faults: Faults
     ) -> tuple[tuple[Auth, ...], dict[str, dict[str, Any]]]:

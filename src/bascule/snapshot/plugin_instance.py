@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class PluginInstance:
-    """`plugin` None: switched off by `_meta.disable`. `conf` and `meta` are packed, to see what a new version changes."""
+    """`plugin` None: switched off by `_meta.disable`. `conf` and `meta` are packed, to compare versions."""
 
     __slots__ = ("_hooks", "conf", "error_response", "filter", "meta", "name", "plugin", "prefer_route", "priority")
 

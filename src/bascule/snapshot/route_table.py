@@ -15,10 +15,11 @@ from bascule.snapshot.state import State
 if TYPE_CHECKING:
     from bascule.match.route_match import RouteMatch
     from bascule.match.router import Router
+    from bascule.snapshot.compiled_route import CompiledRoute
 
 
 class RouteTable:
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router[CompiledRoute]) -> None:
         self.router = router
         # Of routes without plugins of their own, by the plugins of their service and plugin_config.
         self._shared: dict[tuple[PluginSet, ...], MergedPlugins] = {}

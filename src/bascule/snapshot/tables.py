@@ -61,7 +61,7 @@ class Tables:
         resolve: Resolve | None = None,
         served: Served | None = None,
     ) -> None:
-        self.router = Router(router_mode, delete_uri_tail_slash=delete_uri_tail_slash)
+        self.router: Router[CompiledRoute] = Router(router_mode, delete_uri_tail_slash=delete_uri_tail_slash)
         self.generation = 0
         self.global_chain = Chain()
         self.broken_global: str | None = None
@@ -133,12 +133,12 @@ class Tables:
     # Changes.
 
     def apply(self, changes: Sequence[Change]) -> Applied:
-        """Never raises for what an item holds: a bad item is told in `errors`, its last good version goes on serving."""
+        """Never raises for what an item holds: a bad one is told in `errors`, its last good version goes on serving."""
         latest = {(change.kind, change.id): change for change in changes}
         return self._commit([self._prepare(item, change, False) for item, change in latest.items()])
 
     def refresh(self) -> Applied:
-        """Compiles everything anew, as after plugins were reloaded. Instances whose class and conf are the same stay."""
+        """Compiles all anew, as after plugins were reloaded. Instances whose class and conf are the same stay."""
         changes = {
             (kind, id): Change(kind, id, unpack(record.packed), file=record.file, line=record.line)
             for kind, records in self._state.records.items()
@@ -206,7 +206,7 @@ class Tables:
             record.file, record.line = outcome.change.file, outcome.change.line
 
     def _link(self, changed: dict[Item, Any], others: set[Item]) -> None:
-        """Binds items to what they refer to: `changed` ones (with their old version), and `others` that refer to such."""
+        """Binds items to what they refer to: `changed` ones (with the old version), and `others` that refer to such."""
         state = self._state
         consumers: list[Item] = []
         for item in chain(changed, others):

@@ -37,16 +37,13 @@ def not_served(upstream: Upstream, served: Served) -> Iterator[tuple[str, str]]:
     if upstream.type not in served.balancers:
         known = sorted(served.balancers)
         yield "type", f'there is no balancer "{upstream.type}"{nearest(upstream.type, known)}'
-    if upstream.discovery_type is not None and upstream.discovery_type not in served.discovery:
+    wanted = upstream.discovery_type
+    if wanted is not None and wanted not in served.discovery:
         known = sorted(served.discovery)
-        yield (
-            "discovery_type",
-            (
-                f'"{upstream.discovery_type}" is not configured under discovery{nearest(upstream.discovery_type, known)}'
-                if known
-                else "service discovery is not served yet; list the nodes"
-            ),
-        )
+        if known:
+            yield "discovery_type", f'"{wanted}" is not configured under "discovery"{nearest(wanted, known)}'
+        else:
+            yield "discovery_type", "service discovery is not served yet; list the nodes"
 
 
 def compile_upstream(conf: Upstream, key: str, id: str | None, previous: CompiledUpstream | None) -> CompiledUpstream:
@@ -58,7 +55,7 @@ def compile_upstream(conf: Upstream, key: str, id: str | None, previous: Compile
         id=id,
         nodes=tuple(
             Node(n.host, n.port or (0 if n.host.startswith(UNIX) else default_port), n.weight, n.priority, n.metadata)
-            for n in conf.nodes or ()
+            for n in conf.node_list()
         ),
         type=conf.type,
         hash_on=conf.hash_on,

@@ -1,2 +1,1 @@
-"""Parts that plugins share (batch processor, templates, Redis, test kit). A plugin imports the plugin API only.
-"""
+"""Parts that plugins share (batch processor, templates, Redis, test kit). A plugin imports the plugin API only."""
