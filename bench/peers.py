@@ -283,7 +283,7 @@ def start_bascule(name: str, resources: Mapping[str, Any], directory: Path, cpus
             "error_log_level": "warn",
             "worker_rlimit_nofile": 65536,
             "event": {"worker_connections": 32768},
-            "http": {"enable_access_log": False, "keepalive_timeout": "600s"},
+            "http": {"enable_access_log": False, "keepalive_timeout": "600s", "keepalive_requests": 100_000_000},
         }
     }
     text = json.dumps(resources)  # JSON is YAML

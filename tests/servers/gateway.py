@@ -69,6 +69,7 @@ class Gateway:
                 "error_log_level": "info",
                 "http": {"access_log": str(self.access_log_path), "access_log_buffer": 0},
             },
+            "bascule": {"access_log_flush": 0.02},
             "plugin_attr": {"prometheus": {"export_addr": {"ip": "127.0.0.1", "port": self.metrics_port}}},
         }
         given = yaml.safe_load(config) or {} if isinstance(config, str) else config

@@ -1,0 +1,161 @@
+"""What an upstream may do wrong: answers that could be read in two ways, that end early, that never come. The client
+gets 502 or 504, or a cut connection once the head has passed; never a response it could take for whole."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.servers.gateway import Gateway
+from tests.servers.ports import free_port
+from tests.servers.raw import Closed, RawConnection, RawUpstream, answers, response
+
+OK = b"HTTP/1.1 200 OK\r\n"
+GARBAGE = {
+    "not-http": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    "http09": b"hello\r\n\r\n",
+    "version": b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "lower-version": b"http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "no-status": b"HTTP/1.1 OK\r\nContent-Length: 0\r\n\r\n",
+    "status-two-digits": b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
+    "status-four-digits": b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
+    "status-too-small": b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
+    "leading-blank": b" HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "control-in-reason": b"HTTP/1.1 200 O\x01K\r\nContent-Length: 0\r\n\r\n",
+    "cl-te": OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "cl-differs": OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "cl-minus": OK + b"Content-Length: -1\r\n\r\n",
+    "cl-plus": OK + b"Content-Length: +5\r\n\r\nhello",
+    "cl-word": OK + b"Content-Length: five\r\n\r\nhello",
+    "cl-empty": OK + b"Content-Length:\r\n\r\n",
+    "cl-overflow": OK + b"Content-Length: 18446744073709551621\r\n\r\nhello",
+    "te-not-final": OK + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+    "te-unknown": OK + b"Transfer-Encoding: gzip\r\n\r\nhello",
+    "te-twice": OK + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    "blank-before-colon": OK + b"Content-Length : 0\r\n\r\n",
+    "fold": OK + b"X-A: 1\r\n Content-Length: 0\r\n\r\n",
+    "bare-lf": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+    "bare-cr": OK + b"X-A: 1\rSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n",
+    "nul": OK + b"X-A: a\0b\r\nContent-Length: 0\r\n\r\n",
+    "no-colon": OK + b"X-A\r\nContent-Length: 0\r\n\r\n",
+    "no-name": OK + b": x\r\nContent-Length: 0\r\n\r\n",
+    "endless-head": OK + b"X-A: 1\r\n" * 100_000,
+    "unasked-upgrade": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "closed-at-once": b"",
+    "closed-in-head": OK + b"Content-Len",
+}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[RawUpstream]:
+    """Answers with the garbage that the path names, then closes."""
+
+    def play(connection: RawConnection) -> None:
+        connection.send(GARBAGE[connection.read_request().target.rpartition("/")[2]])
+
+    server = RawUpstream(play)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream) -> Iterator[Gateway]:
+    server = Gateway(tmp_path_factory.mktemp("garbage"), route_to(upstream.address))
+    yield server
+    assert server.stop() == 0
+
+
+def route_to(address: str, **more: object) -> dict[str, object]:
+    return {"routes": [{"id": "all", "uri": "/*", "upstream": {"nodes": {address: 1}, "retries": 0, **more}}]}
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+def test_garbage_is_502_and_the_client_connection_lives_on(name: str, served: Gateway) -> None:
+    with served.client() as client:
+        for _ in range(2):
+            answer = client.request("GET", f"/{name}")
+            assert answer.status == 502
+            assert answer.header("X-A") is None
+
+
+def test_a_body_cut_short_is_never_passed_off_as_whole(
+    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    def short(connection: RawConnection) -> None:
+        connection.read_request()
+        connection.send(OK + b"Content-Length: 10\r\n\r\nhello")
+
+    def short_chunked(connection: RawConnection) -> None:
+        connection.read_request()
+        connection.send(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+
+    def bad_chunk(connection: RawConnection) -> None:
+        connection.read_request()
+        connection.send(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n0\r\n\r\n")
+
+    upstream = raw_upstream(short, short_chunked, bad_chunk)
+    server = gateway(route_to(upstream.address))
+    for _ in range(3):
+        with server.client() as client, pytest.raises((Closed, ConnectionError)):
+            client.request("GET", "/")
+
+
+def test_more_than_the_promised_body_never_reaches_the_next_client(
+    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    """Response splitting by a broken upstream: what follows a complete response is dropped with its connection."""
+    evil = response(b"ok") + response(b"evil")
+    upstream = raw_upstream(answers(evil), answers(response(b"good")))
+    server = gateway(route_to(upstream.address))
+    with server.client() as client:
+        assert client.request("GET", "/").body == b"ok"
+        for _ in range(3):
+            assert client.request("GET", "/").body == b"good"
+
+
+def test_no_listener_is_502_and_silence_is_504(
+    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    def silent(connection: RawConnection) -> None:
+        connection.read_request()
+        connection.read_to_end()
+
+    upstream = raw_upstream(silent)
+    timeout = {"connect": 1, "send": 1, "read": 0.5}
+    routes = [
+        {"id": "none", "uri": "/none", "upstream": {"nodes": {f"127.0.0.1:{free_port()}": 1}, "retries": 0}},
+        {
+            "id": "silent",
+            "uri": "/silent",
+            "upstream": {"nodes": {upstream.address: 1}, "retries": 0, "timeout": timeout},
+        },
+    ]
+    server = gateway({"routes": routes})
+    with server.client() as client:
+        assert client.request("GET", "/none").status == 502
+        assert client.request("GET", "/silent").status == 504
+
+
+def test_a_stale_pooled_connection_is_replaced_without_the_client_noticing(
+    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    """An upstream that closes after each answer, with keep-alive promised: the race that every proxy meets."""
+
+    def once(connection: RawConnection) -> None:
+        connection.read_request()
+        connection.send(response(b"one"))
+
+    upstream = raw_upstream(once)
+    server = gateway(route_to(upstream.address))
+    with server.client() as client:
+        for _ in range(50):
+            assert client.request("GET", "/").status == 200
+
+
+def test_the_next_node_is_tried_when_one_is_down(
+    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    upstream = raw_upstream()
+    nodes = {f"127.0.0.1:{free_port()}": 1, upstream.address: 1}
+    server = gateway({"routes": [{"id": "all", "uri": "/*", "upstream": {"nodes": nodes}}]})
+    with server.client() as client:
+        assert {client.request("GET", "/").status for _ in range(10)} == {200}

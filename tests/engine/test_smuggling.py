@@ -1,0 +1,265 @@
+"""Request smuggling, end to end: what two parsers could read in two ways is answered 400, the connection closed, and no
+byte of it reaches the upstream. RFC 9112 sections 2.2, 3, 5, 6, 7 and 11.2; RFC 9110 sections 5.5, 7.2 and 8.6."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.gateway import Gateway
+from tests.servers.raw import Closed, RawClient, RawUpstream
+
+HOST = b"Host: a.example\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n"
+# Appended to a message that claims no body: it must be thrown away with the connection, never served.
+TAIL = b"0\r\n\r\n" + SMUGGLED
+
+
+def post(fields: bytes, body: bytes = TAIL) -> bytes:
+    return b"POST /up HTTP/1.1\r\n" + HOST + fields + b"\r\n" + body
+
+
+def get(fields: bytes) -> bytes:
+    return b"GET /up HTTP/1.1\r\n" + HOST + fields + b"\r\n"
+
+
+HEADS = {
+    # both, either order
+    "cl-te": post(b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+    "te-cl": post(b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+    "cl-te-identity": post(b"Content-Length: 5\r\nTransfer-Encoding: identity\r\n"),
+    # Content-Length
+    "cl-differs": post(b"Content-Length: 5\r\nContent-Length: 6\r\n"),
+    "cl-twice": post(b"Content-Length: 5\r\nContent-Length: 5\r\n"),
+    "cl-list": post(b"Content-Length: 5, 5\r\n"),
+    "cl-list-differs": post(b"Content-Length: 5, 6\r\n"),
+    "cl-plus": post(b"Content-Length: +5\r\n"),
+    "cl-minus": post(b"Content-Length: -5\r\n"),
+    "cl-hex": post(b"Content-Length: 0x5\r\n"),
+    "cl-empty": post(b"Content-Length:\r\n"),
+    "cl-blank": post(b"Content-Length: \t \r\n"),
+    "cl-inner-blank": post(b"Content-Length: 5 0\r\n"),
+    "cl-exponent": post(b"Content-Length: 1e1\r\n"),
+    "cl-fraction": post(b"Content-Length: 5.0\r\n"),
+    "cl-word": post(b"Content-Length: five\r\n"),
+    "cl-underscore": post(b"Content-Length: 1_0\r\n"),
+    "cl-overflow-64": post(b"Content-Length: 18446744073709551621\r\n"),
+    "cl-overflow-63": post(b"Content-Length: 9223372036854775813\r\n"),
+    "cl-many-digits": post(b"Content-Length: " + b"9" * 300 + b"\r\n"),
+    "cl-fullwidth": post("Content-Length: \uff15\r\n".encode()),
+    "cl-vtab": post(b"Content-Length: \x0b5\r\n"),
+    "cl-formfeed": post(b"Content-Length: 5\x0c\r\n"),
+    "cl-semicolon": post(b"Content-Length: 5;\r\n"),
+    "cl-quoted": post(b'Content-Length: "5"\r\n'),
+    # Transfer-Encoding
+    "te-identity": post(b"Transfer-Encoding: identity\r\n"),
+    "te-gzip": post(b"Transfer-Encoding: gzip\r\n"),
+    "te-not-final": post(b"Transfer-Encoding: chunked, gzip\r\n"),
+    "te-identity-after": post(b"Transfer-Encoding: chunked, identity\r\n"),
+    "te-chunked-twice": post(b"Transfer-Encoding: chunked, chunked\r\n"),
+    "te-two-fields": post(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+    "te-two-fields-mixed": post(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n"),
+    "te-x": post(b"Transfer-Encoding: xchunked\r\n"),
+    "te-suffix": post(b"Transfer-Encoding: chunkedx\r\n"),
+    "te-parameter": post(b"Transfer-Encoding: chunked;q=1\r\n"),
+    "te-quoted": post(b'Transfer-Encoding: "chunked"\r\n'),
+    "te-empty": post(b"Transfer-Encoding:\r\n"),
+    "te-comma": post(b"Transfer-Encoding: ,\r\n"),
+    "te-empty-element": post(b"Transfer-Encoding: , chunked\r\n"),
+    "te-trailing-comma": post(b"Transfer-Encoding: chunked,\r\n"),
+    "te-vtab": post(b"Transfer-Encoding: \x0bchunked\r\n"),
+    "te-formfeed": post(b"Transfer-Encoding: chunked\x0c\r\n"),
+    "te-nul": post(b"Transfer-Encoding: chunked\0\r\n"),
+    "te-nbsp": post(b"Transfer-Encoding: \xa0chunked\r\n"),
+    "te-kelvin": post("Transfer-Encoding: chun\u212aed\r\n".encode()),
+    "te-http10": b"POST /up HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + TAIL,
+    # field lines
+    "blank-before-colon": post(b"Transfer-Encoding : chunked\r\n"),
+    "tab-before-colon": post(b"Transfer-Encoding\t: chunked\r\n"),
+    "cl-blank-before-colon": post(b"Content-Length : 5\r\n"),
+    "blank-before-name": b"POST /up HTTP/1.1\r\n" + b" " + HOST + b"Content-Length: 5\r\n\r\n" + TAIL,
+    "fold": post(b"X-A: 1\r\n Transfer-Encoding: chunked\r\n"),
+    "fold-tab": post(b"X-A: 1\r\n\tContent-Length: 5\r\n"),
+    "fold-value": post(b"Transfer-Encoding:\r\n chunked\r\n"),
+    "fold-empty": post(b"X-A: 1\r\n \r\n"),
+    "bare-lf-ends-line": post(b"X-A: 1\nTransfer-Encoding: chunked\r\n"),
+    "bare-lf-ends-head": b"POST /up HTTP/1.1\r\n" + HOST + b"Content-Length: 5\n\n" + TAIL,
+    "bare-lf-everywhere": b"GET /up HTTP/1.1\nHost: a.example\n\n",
+    "bare-cr-in-value": post(b"X-A: 1\rTransfer-Encoding: chunked\r\n"),
+    "bare-cr-ends-line": post(b"X-A: 1\r\rContent-Length: 5\r\n"),
+    "cr-cr-lf": post(b"X-A: 1\r\r\nContent-Length: 5\r\n"),
+    "nul-in-value": get(b"X-A: a\0b\r\n"),
+    "nul-in-name": get(b"X\0A: b\r\n"),
+    "control-in-value": get(b"X-A: a\x01b\r\n"),
+    "delete-in-value": get(b"X-A: a\x7fb\r\n"),
+    "escape-in-value": get(b"X-A: \x1b[0m\r\n"),
+    "no-colon": get(b"X-A\r\n"),
+    "no-name": get(b": value\r\n"),
+    "name-with-blank": get(b"X A: 1\r\n"),
+    "name-with-parenthesis": get(b"X(A): 1\r\n"),
+    "name-with-slash": get(b"X/A: 1\r\n"),
+    "name-with-high-byte": get(b"X\xe9: 1\r\n"),
+    "name-with-quote": get(b'"X": 1\r\n'),
+    # request line
+    "line-two-blanks": b"GET  /up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-two-blanks-later": b"GET /up  HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-leading-blank": b" GET /up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-trailing-blank": b"GET /up HTTP/1.1 \r\n" + HOST + b"\r\n",
+    "line-tab": b"GET\t/up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-vtab": b"GET\x0b/up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-blank-in-target": b"GET /u p HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-nul": b"GET /u\0p HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-control": b"GET /u\x01p HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-high-byte": b"GET /u\xffp HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-bare-cr": b"GET /up\r HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-bare-lf": b"GET /up HTTP/1.1\n" + HOST + b"\r\n",
+    "line-bad-method": b"G@T /up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-no-method": b" /up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-no-version": b"GET /up\r\n" + HOST + b"\r\n",
+    "line-lower-version": b"GET /up http/1.1\r\n" + HOST + b"\r\n",
+    "line-long-version": b"GET /up HTTP/1.10\r\n" + HOST + b"\r\n",
+    "line-version-letters": b"GET /up HTTP/1.x\r\n" + HOST + b"\r\n",
+    "line-version-blank": b"GET /up HTTP /1.1\r\n" + HOST + b"\r\n",
+    "line-relative-target": b"GET up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-empty-target": b"GET  HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-fragment": b"GET /up#part HTTP/1.1\r\n" + HOST + b"\r\n",
+    "tls-hello": b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + b"\0" * 64 + b"\r\n\r\n",
+    # Host
+    "host-missing": b"GET /up HTTP/1.1\r\n\r\n",
+    "host-twice": b"GET /up HTTP/1.1\r\n" + HOST + HOST + b"\r\n",
+    "host-twice-differs": b"GET /up HTTP/1.1\r\n" + HOST + b"Host: b.example\r\n\r\n",
+    "host-list": b"GET /up HTTP/1.1\r\nHost: a.example, b.example\r\n\r\n",
+    "host-blank": b"GET /up HTTP/1.1\r\nHost: a.example b.example\r\n\r\n",
+    "host-path": b"GET /up HTTP/1.1\r\nHost: a.example/up\r\n\r\n",
+    "host-userinfo": b"GET /up HTTP/1.1\r\nHost: me@a.example\r\n\r\n",
+    "host-bad-port": b"GET /up HTTP/1.1\r\nHost: a.example:80x\r\n\r\n",
+    "host-tab": b"GET /up HTTP/1.1\r\nHost: a\texample\r\n\r\n",
+    "absolute-disagrees": b"GET http://b.example/up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "absolute-port-disagrees": b"GET http://a.example:81/up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "absolute-userinfo": b"GET http://me@a.example/up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "absolute-no-authority": b"GET http:///up HTTP/1.1\r\n" + HOST + b"\r\n",
+    # path
+    "path-nul-escape": b"GET /up%00 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "path-bad-escape": b"GET /up%zz HTTP/1.1\r\n" + HOST + b"\r\n",
+    "path-above-root": b"GET /../up HTTP/1.1\r\n" + HOST + b"\r\n",
+}
+
+CHUNKED = b"POST /up HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+CHUNKS = {
+    "size-word": b"g\r\n",
+    "size-hex-prefix": b"0x5\r\nhello\r\n",
+    "size-minus": b"-5\r\nhello\r\n",
+    "size-plus": b"+5\r\nhello\r\n",
+    "size-blank-before": b" 5\r\nhello\r\n",
+    "size-blank-after": b"5 \r\nhello\r\n",
+    "size-tab-after": b"5\t\r\nhello\r\n",
+    "size-underscore": b"1_0\r\nhello\r\n",
+    "size-empty": b"\r\nhello\r\n",
+    "size-overflow": b"10000000000000005\r\nhello\r\n",
+    "size-nul": b"5\0\r\nhello\r\n",
+    "size-bare-lf": b"5\nhello\r\n",
+    "size-bare-cr": b"5\rhello\r\n",
+    "extension-no-name": b"5;\r\nhello\r\n",
+    "extension-bare-lf": b"5;a\nhello\r\n",
+    "extension-bare-cr": b"5;a\rb\r\nhello\r\n",
+    "extension-nul": b"5;a=\0\r\nhello\r\n",
+    "extension-blank": b"5 ; a=b\r\nhello\r\n",
+    "extension-open-quote": b'5;a="b\r\nhello\r\n',
+    "extension-endless": b"5;" + b"a" * 20_000 + b"\r\nhello\r\n",
+    "data-too-long": b"3\r\nhello\r\n",
+    "data-too-short": b"7\r\nhello\r\n",
+    "data-ends-with-lf": b"5\r\nhello\n",
+    "data-ends-with-cr": b"5\r\nhello\r",
+    "data-no-end": b"5\r\nhello",
+    "last-bare-lf": b"0\n\n",
+    "trailer-fold": b"0\r\n X: 1\r\n\r\n",
+    "trailer-no-colon": b"0\r\nX\r\n\r\n",
+    "trailer-bare-lf": b"0\r\nX: 1\n\r\n",
+    "trailer-nul": b"0\r\nX: \0\r\n\r\n",
+    "trailer-length": b"0\r\nContent-Length: 5\r\n\r\n",
+    "trailer-coding": b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "trailer-host": b"0\r\nHost: b.example\r\n\r\n",
+    "trailer-endless": b"0\r\n" + b"X: 1\r\n" * 20_000 + b"\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[RawUpstream]:
+    server = RawUpstream()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream) -> Iterator[Gateway]:
+    routes = {"routes": [{"id": "all", "uri": "/*", "upstream": {"nodes": {upstream.address: 1}}}]}
+    server = Gateway(tmp_path_factory.mktemp("smuggling"), routes)
+    yield server
+    assert server.stop() == 0
+
+
+def answered(client: RawClient) -> list[int]:
+    """The status of every response up to the close of the connection."""
+    statuses = []
+    try:
+        while True:
+            statuses.append(client.read_response().status)
+    except (Closed, ConnectionError):
+        return statuses
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_an_ambiguous_head_is_refused_and_nothing_forwarded(name: str, served: Gateway, upstream: RawUpstream) -> None:
+    before = upstream.requests_seen
+    with served.client() as client:
+        client.send(HEADS[name])
+        assert answered(client) == [400]
+    assert upstream.requests_seen == before
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_it_is_refused_behind_a_good_request_too(name: str, served: Gateway, upstream: RawUpstream) -> None:
+    """Pipelined behind a good request in one segment: that one is served, the other never seen by the upstream."""
+    with served.client() as client:
+        before = len(upstream.requests_seen)
+        client.send(get(b"X-Good: yes\r\n") + HEADS[name])
+        assert answered(client) == [200, 400]
+    new = upstream.requests_seen[before:]
+    assert new.count(b" /up HTTP/1.1\r\n") == 1
+    assert b"smuggled" not in new
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_it_is_refused_byte_by_byte_too(name: str, served: Gateway, upstream: RawUpstream) -> None:
+    """The head dribbled over two segments, cut in the middle."""
+    before = upstream.requests_seen
+    head = HEADS[name]
+    middle = len(head) // 2
+    with served.client() as client:
+        with contextlib.suppress(ConnectionError):  # refused on the first half already
+            client.send(head[:middle], head[middle:])
+        assert answered(client) in ([400], [])
+    assert upstream.requests_seen == before
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+def test_a_bad_chunk_is_refused_and_never_completes_upstream(name: str, served: Gateway, upstream: RawUpstream) -> None:
+    before = len(upstream.requests_seen)
+    with served.client() as client:
+        client.send(CHUNKED + CHUNKS[name] + TAIL)
+        assert answered(client) == [400]
+    new = upstream.requests_seen[before:]
+    assert b"smuggled" not in new
+    assert b"\r\n0\r\n\r\n" not in new
+
+
+def test_after_all_that_the_gateway_serves(served: Gateway, upstream: RawUpstream) -> None:
+    with served.client() as client:
+        assert client.request("GET", "/up").status == 200
+        assert (
+            client.request(
+                "POST", "/up", [("Transfer-Encoding", "chunked")], b"5;a=b\r\nhello\r\n0\r\nX: 1\r\n\r\n"
+            ).status
+            == 200
+        )
+    assert b"smuggled" not in upstream.requests_seen
