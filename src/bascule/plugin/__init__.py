@@ -1,1 +1,47 @@
-"""L4 plugin: the plugin author's API: Plugin, Config, Request, Response, Host, registry; kit/ holds what plugins share."""
+"""L4 plugin: the plugin author's API; kit/ holds what plugins share.
+
+Plugin, Config: what you derive from. Request, Response: what phases get. Host: what the gateway offers a plugin.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bascule.plugin.exchange import BodyTooLarge, ConsumerBinding
+    from bascule.plugin.fields import check_field
+    from bascule.plugin.host import Host, HttpAnswer, HttpClientError
+    from bascule.plugin.plugin import Config, Plugin
+    from bascule.plugin.request import Request
+    from bascule.plugin.response import Response
+
+_PLACES = {
+    "BodyTooLarge": "exchange",
+    "Config": "plugin",
+    "ConsumerBinding": "exchange",
+    "Host": "host",
+    "HttpAnswer": "host",
+    "HttpClientError": "host",
+    "Plugin": "plugin",
+    "Request": "request",
+    "Response": "response",
+    "check_field": "fields",
+}
+__all__ = [
+    "BodyTooLarge",
+    "Config",
+    "ConsumerBinding",
+    "Host",
+    "HttpAnswer",
+    "HttpClientError",
+    "Plugin",
+    "Request",
+    "Response",
+    "check_field",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily: a module of this room that the engine imports must not bring all others with it.
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -17,5 +17,8 @@ cdef class Request:
     cdef object path_               # cache: normalised path (str)
     cdef object args_               # cache: parsed query (list)
     cdef object ctx_                # cache: scratch dict
+    cdef object posted_             # cache: (body, parsed document), see plugin/posted.py
     cdef public dict params         # uri_param_*
     cdef str header_(self, str name)
+    cdef str normal_path_(self)
+    cdef str slice_(self, int off, int n)

@@ -6,5 +6,5 @@ cdef class Response:
     cdef public str source          # "upstream", "gateway" (an error of ours), "plugin"
     cdef public bint length_kept    # set by a header_filter whose body_filter leaves the length as it is
     cdef Head head                  # upstream head, None for answers made here
-    cdef list added                 # [(name: bytes, value: bytes)] to append to head's fields
+    cdef list added                 # [(name: bytes, value: bytes)] to append to head's fields; None: nothing
     cdef object find(self, str name)

@@ -1,0 +1,92 @@
+"""What a request needs from whoever carries it: the engine's exchange, or the one in memory for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Value = str | int | float | bool | list[Any] | None  # of a variable
+
+
+class ConsumerBinding(Protocol):
+    """A consumer as found by one of its credentials."""
+
+    @property
+    def consumer_name(self) -> str: ...
+    @property
+    def conf(self) -> Any:
+        """The ConsumerConfig of the plugin that found it; None when it was found by name."""
+
+    @property
+    def credential_id(self) -> str | None: ...
+    @property
+    def group_id(self) -> str | None: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    @property
+    def custom_id(self) -> str | None: ...
+
+
+class Exchange(Protocol):
+    remote_addr: str
+    remote_port: int
+    server_addr: str
+    server_port: int
+    scheme: str
+
+    def variable(self, name: str) -> Value:
+        """Variables that the gateway owns: status, upstream_addr, request_time…; None when unknown or not yet set."""
+
+    def read_body(self, n: int) -> bytes | Awaitable[bytes]:
+        """Holds the body until at least n bytes or its end have come, and returns what is held (perhaps more than n);
+        at once where it can, else something to await. What is held still goes upstream."""
+
+    def held_body(self) -> bytes | None:
+        """What read_body has held of it so far; None: nothing was asked for."""
+
+    def find_consumer(self, plugin: str, key: str) -> ConsumerBinding | None: ...
+    def find_consumer_by_name(self, name: str) -> ConsumerBinding | None: ...
+
+
+class BodyTooLarge(Exception):
+    """The request body is longer than the `limit` bytes that the caller can hold: answer 413."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"request body is larger than {limit} bytes")
+        self.limit = limit
+
+
+@dataclass
+class MemoryExchange:
+    """An exchange without a connection. `consumers` maps plugin name -> key -> binding."""
+
+    body: bytes = b""
+    remote_addr: str = "127.0.0.1"
+    remote_port: int = 34567
+    server_addr: str = "127.0.0.1"
+    server_port: int = 9080
+    scheme: str = "http"
+    consumers: Mapping[str, Mapping[str, ConsumerBinding]] = field(default_factory=dict)
+    variables: dict[str, Value] = field(default_factory=dict)
+    held: int = -1
+
+    def variable(self, name: str) -> Value:
+        return self.variables.get(name)
+
+    def read_body(self, n: int) -> bytes:
+        self.held = max(self.held, min(n, len(self.body)))
+        return self.body[: self.held]
+
+    def held_body(self) -> bytes | None:
+        return None if self.held < 0 else self.body[: self.held]
+
+    def find_consumer(self, plugin: str, key: str) -> ConsumerBinding | None:
+        return self.consumers.get(plugin, {}).get(key)
+
+    def find_consumer_by_name(self, name: str) -> ConsumerBinding | None:
+        for bindings in self.consumers.values():
+            for binding in bindings.values():
+                if binding.consumer_name == name:
+                    return binding
+        return None

@@ -1,0 +1,9 @@
+from bascule.wire.head cimport Head
+
+# The fields of a head together with those that plugins added: [(name: bytes, value: bytes)] or None.
+cdef object find_field(Head head, list added, str name)
+cdef list field_values(Head head, list added, str name)
+cdef list all_fields(Head head, list added)
+cdef list without_field(Head head, list added, str name)
+cdef bytes field_name(object name)
+cdef bytes field_value(object name, object value)

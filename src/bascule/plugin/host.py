@@ -1,0 +1,101 @@
+"""What the gateway offers a plugin: log, clock, counters, tasks, HTTP, metrics."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from bascule.observe.metrics import Metrics
+
+T = TypeVar("T")
+
+
+class SharedCounters(Protocol):
+    """Counters that are exact across the workers of this machine."""
+
+    def incr(self, key: str, amount: int, window_s: float) -> tuple[int, float]:
+        """(value after adding, seconds until it starts anew): a fixed window that begins with its first use."""
+
+    def get(self, key: str) -> int: ...
+    def add(self, key: str, delta: int) -> int:
+        """The value after adding, without a window: for what is in flight."""
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        lower = name.lower()
+        return next((value for key, value in self.headers if key.lower() == lower), None)
+
+
+class HttpClientError(Exception):
+    """No answer: the name didn't resolve, the connection failed, time ran out, the bytes made no sense."""
+
+
+class HttpClient(Protocol):
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        timeout_s: float = 3.0,
+        ssl_verify: bool = True,
+    ) -> HttpAnswer:
+        """Raises HttpClientError. Redirects are not followed. Needs `needs_task` in the plugin that awaits it."""
+
+
+class Host(Protocol):
+    @property
+    def log(self) -> logging.Logger:
+        """The plugin's own, `bascule.plugin.<name>`."""
+
+    @property
+    def attr(self) -> Mapping[str, Any]:
+        """`plugin_attr.<name>` of config.yaml."""
+
+    @property
+    def holder(self) -> str:
+        """The resource that holds the conf: "routes/1", "services/2", "global_rules/1"."""
+
+    @property
+    def random(self) -> random.Random: ...
+    @property
+    def counters(self) -> SharedCounters: ...
+    @property
+    def http(self) -> HttpClient: ...
+    @property
+    def metrics(self) -> Metrics: ...
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Facts of the gateway: version, server_name, https_port (None without TLS), hostname."""
+
+    def metadata(self) -> Any:
+        """The plugin's Metadata as it is now, or None."""
+
+    def now(self) -> float:
+        """Wall clock, s."""
+
+    def monotonic(self) -> float:
+        """s"""
+
+    def state(self, key: str, factory: Callable[[], T]) -> T:
+        """What `factory` made at the first call with this key: kept over reloads, one per plugin name and key."""
+
+    def spawn(self, coro: Coroutine[Any, Any, Any], name: str) -> None:
+        """Runs it as a task of its own; kept, named, awaited at shutdown."""
+
+    def call_later(self, seconds: float, fn: Callable[..., Any], *args: Any) -> Cancellable: ...
+    def sleep(self, seconds: float) -> Awaitable[None]: ...

@@ -1,0 +1,91 @@
+# cython: annotation_typing=True
+"""A response as plugins see it: an answer made here, or a view of an upstream's head."""
+
+import orjson
+from cython.cimports.bascule.plugin.fields import (
+    all_fields,
+    field_name,
+    field_value,
+    field_values,
+    find_field,
+    without_field,
+)
+from cython.cimports.bascule.wire.head import Head
+
+
+class Response:
+    """Status, headers and body.
+
+    A dict or list becomes JSON with `Content-Type: application/json`, a str becomes UTF-8 with `text/plain`, unless
+    `headers` names a type. Framing (Content-Length, Transfer-Encoding) is the gateway's. Of an upstream's response
+    the body streams by (`body` is None), see `Plugin.body_filter`."""
+
+    def __init__(self, status=200, body=b"", headers=None):
+        if not 100 <= status <= 599:
+            raise ValueError(f"status {status} is not within 100-599")
+        self.status = status
+        self.source = "plugin"
+        if headers is not None:
+            for name, value in headers.items() if hasattr(headers, "items") else headers:
+                self.add_header(name, value)
+        if isinstance(body, bytes):
+            self.body = body
+        elif isinstance(body, str):
+            self.body = body.encode("utf-8", "replace")
+            if self.find("content-type") is None:
+                self.add_header("Content-Type", "text/plain; charset=utf-8")
+        elif isinstance(body, (dict, list)):
+            self.body = orjson.dumps(body)
+            if self.find("content-type") is None:
+                self.add_header("Content-Type", "application/json")
+        elif body is None:
+            self.body = b""
+        else:
+            raise TypeError(f"a response body is bytes, str, dict, list or None, not {type(body).__name__}")
+
+    @staticmethod
+    def from_bytes(head):
+        """The view of an upstream's response with these bytes as its head; for tests."""
+        self: Response = Response.__new__(Response)
+        self.head = Head()
+        if self.head.parse(head, False) <= 0:
+            raise ValueError("not a whole response head")
+        self.status = self.head.m.status
+        self.source = "upstream"
+        return self
+
+    def find(self, name):
+        return find_field(self.head, self.added, name)
+
+    def header(self, name):
+        """The value of the first field of this name (in any case), or None."""
+        return find_field(self.head, self.added, name)
+
+    def header_values(self, name):
+        """Values of all fields of this name, in order."""
+        return field_values(self.head, self.added, name)
+
+    def headers(self):
+        """All fields as (name, value)."""
+        return all_fields(self.head, self.added)
+
+    def set_header(self, name, value):
+        """Replaces every field of this name. ValueError for a name or value that can't stand in a head."""
+        pair = (field_name(name), field_value(name, value))
+        self.added = without_field(self.head, self.added, name)
+        self.added.append(pair)
+
+    def add_header(self, name, value):
+        """Appends a field, whatever is there already. ValueError as for set_header."""
+        pair = (field_name(name), field_value(name, value))
+        if self.added is None:
+            self.added = []
+        self.added.append(pair)
+
+    def remove_header(self, name):
+        """Removes every field of this name, if there is one."""
+        self.added = without_field(self.head, self.added, name)
+
+    def __repr__(self):
+        body = "streams" if self.body is None else f"{len(self.body)} bytes"
+        return f"<response {self.status} {self.source} {body}>"
