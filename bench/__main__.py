@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import memory, report, speed, tables
+from bench.load import LoadFailed
 from bench.peers import available
 from bench.speed import Bench
+from tests.servers.process import ServerFailed
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 SCENARIOS = {
@@ -80,7 +82,11 @@ def main() -> int:
                 Path(directory) / "work", peers, options.rounds, options.seconds, lambda line: print(line, flush=True)
             )
             bench.folder(name)
-            result = SCENARIOS[name](bench)
+            try:
+                result = SCENARIOS[name](bench)
+            except (LoadFailed, ServerFailed) as failure:
+                print(f"bench: {name}: {failure}", file=sys.stderr)
+                return 1
         keep(name, result)
         print(report.table(result) + "\n", flush=True)
     return 0

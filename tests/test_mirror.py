@@ -8,7 +8,12 @@ SOURCES = ROOT / "src" / "bascule"
 # Files without behaviour of their own: frozen data and protocols. Everything else has tests.
 PURE_DATA: set[str] = set()
 # Tests of a whole room rather than of one of its files.
-WHOLE_ROOM: set[str] = set()
+WHOLE_ROOM = {
+    "control/test_soak.py",
+    "engine/test_bad_upstreams.py",
+    "engine/test_slow_clients.py",
+    "engine/test_smuggling.py",
+}
 
 
 def expected_test(source: str) -> str:

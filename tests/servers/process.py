@@ -52,9 +52,7 @@ class ServerProcess:
                 return
             except OSError:
                 if time.monotonic() > deadline:
-                    raise ServerFailed(
-                        f"{self.argv[0]}: port {port} not open after {timeout_s} s\n{self.log[-4000:]}"
-                    ) from None
+                    raise self._failed(f"port {port} not open after {timeout_s} s") from None
                 time.sleep(0.01)
 
     def wait_line(self, needle: str, timeout_s: float = 15) -> str:
@@ -66,13 +64,18 @@ class ServerProcess:
                     return line
             self.check_alive()
             if time.monotonic() > deadline:
-                raise ServerFailed(f"{self.argv[0]}: no {needle!r} after {timeout_s} s\n{self.log[-4000:]}")
+                raise self._failed(f"no {needle!r} after {timeout_s} s")
             time.sleep(0.01)
 
     def check_alive(self) -> None:
         code = self.popen.poll()
         if code is not None:
-            raise ServerFailed(f"{' '.join(self.argv)}: ended with {code}\n{self.log[-4000:]}")
+            raise self._failed(f"ended with {code}")
+
+    def _failed(self, what: str) -> ServerFailed:
+        """The exception to raise; the process is no longer needed."""
+        self.kill()
+        return ServerFailed(f"{' '.join(self.argv)}: {what}\n{self.log[-4000:]}")
 
     def stop(self, timeout_s: float = 5) -> int:
         """SIGTERM, then after `timeout_s` SIGKILL to its whole session; returns the exit code."""
