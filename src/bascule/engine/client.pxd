@@ -1,0 +1,34 @@
+from bascule.wire.chunk cimport Chunk
+from bascule.engine.exchange cimport Core, Downstream, Exchange
+
+cdef enum:
+    # Http1Client.state
+    C_HEAD = 0          # waits for, or reads, a request head
+    C_BODY = 1          # request body
+    C_WAIT = 2          # the request is whole; its response is on the way
+    C_CLOSING = 3       # closes once what was written has gone out
+    C_LINGER = 4        # reads and drops what comes, so that the client gets to read our last answer
+    C_TUNNEL = 5
+
+cdef class Http1Client(Downstream):
+    cdef Core core
+    cdef Exchange x
+    cdef int state
+    cdef bint busy              # inside feed(): finished() leaves the rest to it
+    cdef bint unread            # request bytes may be left in the kernel
+    cdef bint head_timed        # the header timeout runs
+    cdef int scanned            # bytes of an incomplete head that were looked at
+    cdef long long left         # body bytes left of a Content-Length
+    cdef Chunk chunk
+    cdef const char* fp         # what feed() works on
+    cdef Py_ssize_t fn
+    cdef Py_ssize_t fk
+    cdef int pump(self) except -1
+    cdef int feed(self, const char* p, Py_ssize_t n) except -1
+    cdef int take_head(self) except -1
+    cdef int take_body(self) except -1
+    cdef int feed_rest(self) except -1
+    cdef int gone(self) except -1
+    cdef int refuse(self, int status) except -1
+    cdef int wind_up(self) except -1
+    cdef int linger(self) except -1

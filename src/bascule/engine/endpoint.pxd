@@ -1,0 +1,40 @@
+from bascule.net.address cimport Address
+from bascule.wire.head cimport Head
+
+# One server address "host:port" as this worker sees it; shared by all upstreams that name it, kept over configuration changes.
+cdef class Endpoint:
+    cdef readonly str host
+    cdef readonly int port
+    cdef Address* addresses
+    cdef int count                  # addresses known; 0: not resolved yet, or the name has none
+    cdef int next
+    cdef readonly bint literal
+    cdef readonly str failure       # why the name has no address, or None
+    cdef list idle                  # idle connections, the latest last
+    cdef list waiters               # exchanges that wait for the first resolution
+    cdef readonly long active       # exchanges in flight
+    cdef readonly long long picks
+    cdef int choose(self) noexcept
+
+# What the engine keeps for one configured upstream.
+cdef class UpstreamPlan:
+    cdef readonly object upstream   # CompiledUpstream
+    cdef list endpoints
+    cdef int count
+    cdef int* schedule              # round robin, unrolled
+    cdef int schedule_len
+    cdef int cursor
+    cdef object balancer            # balance.* for the other types and for many weights; None: schedule
+    cdef int connect_ms
+    cdef int send_ms
+    cdef int read_ms
+    cdef int retries
+    cdef long long retry_timeout_us
+    cdef int keep_size
+    cdef int keep_idle_ms
+    cdef long keep_requests
+    cdef bint keep
+    cdef int pass_host              # 0 pass, 1 node, 2 rewrite
+    cdef bytes rewrite_host
+    cdef list node_hosts            # bytes per node, for pass_host node
+    cdef int pick(self, object key, set tried) except -2

@@ -1,0 +1,165 @@
+"""Endpoints (one per server address and worker) and what the engine precomputes of an upstream: schedule, timeouts, limits."""
+
+import cython
+from cython.cimports.bascule.net.address import Address, parse_address
+from cython.cimports.libc.stdlib import free, malloc
+from cython.cimports.libc.string import memcpy
+
+from bascule.balance.balancer import make_balancer
+
+SCHEDULE_LIMIT = 4096  # longest unrolled round robin; beyond it the incremental balancer is used
+
+
+@cython.cclass
+class Endpoint:
+    def __init__(self, host: str, port: int):
+        a: Address
+        self.host = host
+        self.port = port
+        self.idle = []
+        self.waiters = []
+        self.literal = parse_address(host, port, cython.address(a))
+        if self.literal:
+            self.addresses = cython.cast(cython.pointer(Address), malloc(cython.sizeof(Address)))
+            self.addresses[0] = a
+            self.count = 1
+
+    def __dealloc__(self):
+        free(self.addresses)
+
+    def __repr__(self):
+        return f"<Endpoint {self.host}:{self.port} addresses={self.count} idle={len(self.idle)} active={self.active}>"
+
+    def resolved(self, hosts: list) -> list:
+        """Takes the addresses (text) of the name; returns the exchanges that waited for them. An empty list keeps the known ones."""
+        a: Address
+        fresh: cython.pointer(Address)
+        i: cython.int = 0
+        if hosts:
+            fresh = cython.cast(cython.pointer(Address), malloc(cython.sizeof(Address) * len(hosts)))
+            for host in hosts:
+                if parse_address(host, self.port, cython.address(a)):
+                    fresh[i] = a
+                    i += 1
+            free(self.addresses)
+            self.addresses = fresh
+            self.count = i
+            self.next = 0
+            self.failure = None
+        waiters = self.waiters
+        self.waiters = []
+        return waiters
+
+    def unresolved(self, reason: str) -> list:
+        """The name could not be resolved: stale addresses stay in use. Returns the exchanges that waited."""
+        self.failure = reason
+        waiters = self.waiters
+        self.waiters = []
+        return waiters
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def choose(self) -> cython.int:
+        """Index of the address for the next connection: every address of a name takes its turn."""
+        i: cython.int = self.next
+        if i >= self.count:
+            i = 0
+        self.next = i + 1
+        return i
+
+
+def _ms(seconds: object, default_s: float) -> int:
+    return max(1, int((default_s if seconds is None else seconds) * 1000))
+
+
+@cython.cclass
+class UpstreamPlan:
+    """Built from a CompiledUpstream; `endpoint_for(host, port)` gives the shared endpoints."""
+
+    def __init__(self, upstream, timeout, endpoint_for, settings):
+        i: cython.int
+        total: cython.int
+        self.upstream = upstream
+        nodes = upstream.nodes
+        self.count = len(nodes)
+        self.endpoints = [endpoint_for(node.host, node.port) for node in nodes]
+        timeout = timeout or upstream.timeout
+        self.connect_ms = _ms(timeout and timeout.connect_s, settings.upstream_connect_timeout_s)
+        self.send_ms = _ms(timeout and timeout.send_s, settings.upstream_send_timeout_s)
+        self.read_ms = _ms(timeout and timeout.read_s, settings.upstream_read_timeout_s)
+        self.retries = self.count - 1 if upstream.retries is None else upstream.retries
+        self.retry_timeout_us = int((upstream.retry_timeout_s or 0) * 1e6)
+        self.keep_size = upstream.keepalive_size
+        self.keep_idle_ms = int(upstream.keepalive_idle_s * 1000)
+        self.keep_requests = upstream.keepalive_requests
+        self.keep = self.keep_idle_ms > 0
+        self.pass_host = {"pass": 0, "node": 1, "rewrite": 2}[upstream.pass_host]
+        self.rewrite_host = (upstream.upstream_host or "").encode("latin-1")
+        self.node_hosts = [
+            (n.host if n.port == 80 else f"{n.host}:{n.port}").encode("idna" if not n.host.isascii() else "latin-1") for n in nodes
+        ]
+        usable = [n for n in nodes if n.weight > 0]
+        one_group = len({n.priority for n in nodes}) <= 1
+        if upstream.type == "roundrobin" and one_group and usable:
+            order = _unrolled([n.weight for n in nodes])
+            if order is not None:
+                total = len(order)
+                self.schedule = cython.cast(cython.p_int, malloc(cython.sizeof(cython.int) * total))
+                for i in range(total):
+                    self.schedule[i] = order[i]
+                self.schedule_len = total
+        if self.schedule == cython.NULL and usable:
+            self.balancer = make_balancer(
+                upstream.type, [(n.weight, n.priority) for n in nodes], [f"{n.host}:{n.port}" for n in nodes]
+            )
+
+    def __dealloc__(self):
+        free(self.schedule)
+
+    @cython.cfunc
+    def pick(self, key: object, tried: set) -> cython.int:
+        """Index of the node to use, -1 when none is left."""
+        i: cython.int
+        k: cython.int
+        if self.schedule_len:
+            if tried is None:
+                i = self.schedule[self.cursor]
+                self.cursor += 1
+                if self.cursor == self.schedule_len:
+                    self.cursor = 0
+                return i
+            for k in range(self.schedule_len):
+                i = self.schedule[self.cursor]
+                self.cursor += 1
+                if self.cursor == self.schedule_len:
+                    self.cursor = 0
+                if i not in tried:
+                    return i
+            return -1
+        if self.balancer is None:
+            return -1
+        return self.balancer.pick(key, tried or frozenset())
+
+
+def _unrolled(weights: list) -> object:
+    """Smooth weighted round robin as one period of node indexes; None when the period is too long."""
+    from math import gcd
+
+    step = gcd(*weights)
+    if step == 0:
+        return None
+    weights = [w // step for w in weights]
+    total = sum(weights)
+    if total > SCHEDULE_LIMIT or total * len(weights) > 4_000_000:
+        return None
+    current = [0] * len(weights)
+    order = []
+    for _ in range(total):
+        best = -1
+        for i, weight in enumerate(weights):
+            current[i] += weight
+            if weight and (best < 0 or current[i] > current[best]):
+                best = i
+        current[best] -= total
+        order.append(best)
+    return order

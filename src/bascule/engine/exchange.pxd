@@ -1,0 +1,230 @@
+cimport cython
+from bascule.net.poller cimport Poller
+from bascule.net.stream cimport Stream
+from bascule.net.address cimport Address
+from bascule.wire.http1 cimport Parsed, Limits
+from bascule.wire.chunk cimport Chunk
+from bascule.wire.head cimport Head
+from bascule.match.router cimport Router
+from bascule.plugin.request cimport Request
+from bascule.plugin.response cimport Response
+from bascule.engine.endpoint cimport Endpoint, UpstreamPlan
+from bascule.engine.plan cimport ChainPlan, RoutePlan, Step
+
+cdef enum:
+    # Exchange.state
+    X_NEW = 0
+    X_PHASES = 1        # a hook is suspended
+    X_RESOLVE = 2       # waits for the first resolution of a name
+    X_SENT = 3          # the request is on its way, no final response head yet
+    X_RESPONSE = 4      # the response head went to the client
+    X_ANSWERED = 5      # an answer made here went to the client
+    X_TUNNEL = 6
+    X_DONE = 7
+
+cdef enum:
+    # how a response body goes to the client
+    BODY_NONE = 0
+    BODY_RAW = 1        # the upstream's bytes as they are, framing included
+    BODY_CHUNKED = 2    # decoded and chunked anew
+    BODY_PLAIN = 3      # decoded; its end is the announced length or the end of the connection
+
+cdef enum:
+    # why an upstream connection failed
+    F_CONNECT = 1
+    F_CONNECT_TIMEOUT = 2
+    F_CLOSED = 3        # reset or closed before a whole response
+    F_READ_TIMEOUT = 4
+    F_SEND_TIMEOUT = 5
+    F_MALFORMED = 6
+    F_NO_ADDRESS = 7
+
+# What an exchange needs of the engine; engine/server.py implements it.
+cdef class Core:
+    cdef Poller poller
+    cdef readonly object loop
+    cdef readonly object tables
+    cdef Router router
+    cdef readonly object settings
+    cdef public object log              # logging.Logger
+    cdef Limits request_limits
+    cdef Limits response_limits
+    cdef char* scratch                  # what one receive fills
+    cdef char* out                      # where heads are built
+    cdef int out_cap
+    cdef list spare                     # exchanges to use again
+    cdef bint draining
+    cdef long generation                # of the tables
+    cdef long long max_body             # bytes, 0: unlimited
+    cdef int keepalive_ms
+    cdef int header_ms
+    cdef int body_ms
+    cdef int send_ms
+    cdef long keepalive_requests
+    cdef int path_flags
+    cdef bytes server_line              # "Server: ...\r\n"
+    cdef bint show_upstream_status
+    cdef object trusted                 # AddressSet or None: who may set X-Forwarded-*
+    cdef bytes date_line                # "Date: ...\r\n" of this second
+    cdef long long date_due
+    # counters
+    cdef readonly long long accepted
+    cdef readonly long long requests
+    cdef readonly long active           # client connections
+    cdef readonly long exchanges        # in flight
+    cdef readonly long long by_class[6]
+    cdef readonly long long upstream_failures
+    cdef readonly long long retries
+    cdef readonly long long refused_heads
+    cdef int need_out(self, int n) except -1
+    cdef int fresh_date(self) noexcept
+    cdef Upstream acquire(self, Exchange x, Endpoint e, UpstreamPlan plan)
+    cdef RoutePlan plan_of(self, object route)
+    cdef ChainPlan global_plan(self)
+    cdef int record(self, Exchange x) except -1     # access log and counters of a finished exchange
+    cdef int resolve(self, Endpoint e, Exchange x) except -1
+
+# The client's side of exchanges.
+cdef class Downstream(Stream):
+    cdef char host_text[64]             # client address
+    cdef int host_len
+    cdef int peer_port
+    cdef int local_port
+    cdef bint is_unix
+    cdef bint secure
+    cdef long served                    # requests of this connection
+    cdef bint takes_chunks              # HTTP/1.1
+    cdef bint close_after
+    cdef int interim(self, const char* p, Parsed* m) except -1                  # passes a 1xx on
+    cdef int begin_response(self, Exchange x, const char* p, Parsed* m, const char* body, Py_ssize_t n) except -1
+    cdef int data(self, Exchange x, const char* p, Py_ssize_t n) except -1      # body bytes in x.body_mode
+    cdef int end(self, Exchange x) except -1                                    # the response is complete
+    cdef int answer(self, Exchange x, Response r) except -1                     # a whole response made here
+    cdef int resume(self) except -1                                             # may read on
+    cdef int finished(self, Exchange x) except -1                               # the exchange is over; next request
+    cdef int abort(self) except -1                                              # close at once, truncated
+    cdef int tunnel(self, Exchange x, const char* p, Parsed* m) except -1       # a 101 head, then bytes both ways
+    cdef int more_body(self, Exchange x) except -1                              # a plugin waits for body bytes
+
+# The upstream's side of one exchange at a time.
+cdef class Upstream(Stream):
+    cdef Exchange x                     # None: idle in the pool
+    cdef Endpoint endpoint
+    cdef UpstreamPlan plan
+    cdef bint connecting
+    cdef bint reused
+    cdef long long mark                 # `sent` when this exchange took it
+    cdef long long mark_in
+    cdef long uses
+    cdef int address_index
+    cdef int begin(self, Exchange x) except -1          # its request head has been sent
+    cdef int pump(self) except -1                       # the client can take more
+    cdef int release(self) except -1                    # the exchange is over
+    cdef int cancel(self) except -1                     # give up, close
+    cdef int tunnel_pump(self) except -1
+
+@cython.no_gc_clear
+cdef class Exchange:
+    cdef object __weakref__
+    cdef Core core
+    cdef Downstream down
+    cdef Upstream up
+    cdef Head req
+    cdef Head resp                      # filled when somebody looks at it
+    cdef bint resp_kept
+    cdef const char* path
+    cdef int path_len
+    cdef char* path_buf                 # normalised path when it differs from the received one
+    cdef int path_cap
+    cdef object route
+    cdef RoutePlan plan
+    cdef ChainPlan chain
+    cdef Request request
+    cdef Response response
+    cdef object pattern                 # matched path and host patterns
+    cdef object host_pattern
+    cdef dict params
+    cdef int state
+    cdef int status
+    cdef int source                     # 0 gateway, 1 plugin, 2 upstream
+    cdef bint head_request
+    cdef bint websocket                 # the client asked for an upgrade and the route allows it
+    # request body
+    cdef bint has_body
+    cdef bint body_done                 # wholly received
+    cdef bint body_sent                 # wholly passed on
+    cdef bint continued                 # 100 Continue went out
+    cdef bint recode                    # request chunks are made anew, since part of the body was held
+    cdef object held                    # HeldBody or None
+    cdef long long held_want            # bytes a plugin waits for, -1: nobody waits
+    cdef object held_waiter             # Future
+    cdef char* replay                   # body bytes sent upstream, for a retry
+    cdef int replay_len
+    cdef int replay_cap
+    cdef bint replay_lost
+    cdef long long body_bytes           # request body received
+    # upstream choice
+    cdef UpstreamPlan upstream
+    cdef int node
+    cdef Endpoint endpoint
+    cdef object key                     # for chash
+    cdef set tried
+    cdef list tries                     # [(address, status text, seconds text)] of failed tries
+    cdef int left                       # retries left
+    cdef bint no_pool
+    # response
+    cdef int body_mode
+    cdef bint response_done
+    cdef int upstream_status
+    cdef bint filtering                 # body_filter hooks are installed for this response
+    cdef long long response_left        # announced length still to go out when body_mode is BODY_PLAIN; -1 unknown
+    # phases
+    cdef object task
+    cdef list steps                     # where the chain goes on after a suspension
+    cdef int step_index
+    cdef int phase
+    cdef object merged                  # binding whose plugins are in chain
+    cdef dict passed                    # results of _meta.filter, by filter
+    cdef long long held_offset          # of the held body, sent upstream so far
+    cdef str failure                    # why the gateway answered an error of its own
+    # times, us of the poller's clock
+    cdef long long t_start
+    cdef long long t_connect
+    cdef long long t_sent
+    cdef long long t_head
+    cdef long long t_end
+    cdef long long sent_before
+    cdef long long received_before
+    cdef long long head_bytes           # of the response, as sent
+    cdef int start(self) except -1
+    cdef int run(self) except -1
+    cdef object run_steps(self, list steps, int i)
+    cdef object settle(self, Step step, object result)
+    cdef int proceed(self) except -1
+    cdef int connect(self) except -1
+    cdef int send_request(self) except -1
+    cdef int body_in(self, const char* p, Py_ssize_t n, const char* data, Py_ssize_t k, bint last) except -1
+    cdef int forward_body(self, const char* p, Py_ssize_t n) except -1
+    cdef int request_body_end(self) except -1
+    cdef int upstream_failed(self, int reason, str detail) except -1
+    cdef int on_response_head(self, const char* p, Parsed* m) except -1     # decides body_mode; -> 1: go on, 0: answered otherwise
+    cdef int response_end(self) except -1
+    cdef int push_held(self) except -1
+    cdef int chunk_up(self, const char* p, Py_ssize_t n) noexcept               # one chunk of a body chunked anew; -1: broken
+    cpdef drop_upstream(self)
+    cpdef Request ensure(self)
+    cdef bint wants_body(self) noexcept
+    cdef bint may_replay(self) noexcept
+    cdef int note_try(self, object status) except -1
+    cdef int attempt(self) except -1
+    cdef int next_phase(self) except -1
+    cdef int suspended(self, Step step, int i, object coro, object first) except -1
+    cdef int on_response_data(self, const char* p, Py_ssize_t n, bint last) except -1
+    cdef int respond(self, Response r, int source) except -1
+    cdef int fail(self, int status, str reason) except -1
+    cdef int finish(self) except -1
+    cdef int client_gone(self) except -1
+    cdef int filter_body(self, bytes chunk, bint last) except -1
+    cdef int run_header_filters(self) except -1
+    cdef int wake_holder(self) except -1
+    cdef void reset(self) noexcept

@@ -1,0 +1,1079 @@
+"""The exchange: one request and its response, from the parsed head to the log, whatever protocols carry it.
+
+Life: start (normalise, match) -> phases rewrite, access -> connect (pick a node, before_proxy) -> sent -> response -> done.
+The client's side (Downstream) and the upstream's side (Upstream) call in; errors of either end here and become an answer, a
+retry, or a cut connection. Exchanges are used again: one in flight costs no allocation when no plugin looks at it.
+"""
+
+import cython
+from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
+from cython.cimports.bascule.engine.forward import build_request, put_number
+from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan, Step
+from cython.cimports.bascule.net.address import format_host, port_of
+from cython.cimports.bascule.net.poller import now_us
+from cython.cimports.bascule.plugin.request import Request
+from cython.cimports.bascule.plugin.response import Response
+from cython.cimports.bascule.wire.head import Head
+from cython.cimports.bascule.wire.http1 import (
+    M_CONNECT,
+    M_DELETE,
+    M_GET,
+    M_HEAD,
+    M_OPTIONS,
+    M_PUT,
+    M_TRACE,
+    Field,
+    Parsed,
+)
+from cython.cimports.bascule.wire.target import normalise_path, path_is_plain
+from cython.cimports.cpython.ref import Py_REFCNT
+from cython.cimports.libc.stdlib import free, malloc, realloc
+from cython.cimports.libc.string import memcpy
+
+from bascule.engine.held_body import HeldBody
+from bascule.engine.pages import page
+from bascule.engine.plan import chain_plan, steps_of
+from bascule.engine.suspended import resumed
+
+REPLAY_LIMIT = cython.declare(cython.int, 131072)  # body bytes kept for a retry while no response has begun
+P_REWRITE, P_BROUGHT, P_ACCESS, P_BEFORE_PROXY = 0, 1, 2, 3
+SUSPENDED = object()
+SOURCES = ("gateway", "plugin", "upstream")
+
+
+class ClientGone(Exception):
+    """The client closed its connection while a plugin waited for the request body."""
+
+
+@cython.cclass
+class Core:
+    """What exchanges share; see engine/server.py."""
+
+
+@cython.cclass
+class Downstream(Stream):
+    pass
+
+
+@cython.cclass
+class Upstream(Stream):
+    pass
+
+
+@cython.cclass
+class Exchange:
+    def __cinit__(self):
+        self.req = Head()
+        self.resp = Head()
+        self.held_want = -1
+
+    def __dealloc__(self):
+        free(self.path_buf)
+        free(self.replay)
+
+    def __repr__(self):
+        return f"<exchange state={self.state} status={self.status} route={self.route!r} via {self.endpoint!r}>"
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def reset(self) -> cython.void:
+        """Back to what a new one is; buffers stay."""
+        self.down = None
+        self.up = None
+        self.resp_kept = False
+        self.route = None
+        self.plan = None
+        self.chain = None
+        self.request = None
+        self.response = None
+        self.pattern = None
+        self.host_pattern = None
+        self.params = None
+        self.state = X_NEW
+        self.status = 0
+        self.source = 0
+        self.websocket = False
+        self.body_done = False
+        self.body_sent = False
+        self.continued = False
+        self.recode = False
+        if self.held is not None:
+            self.held.close()
+            self.held = None
+        self.held_offset = 0
+        self.held_want = -1
+        self.held_waiter = None
+        if self.replay != cython.NULL:
+            free(self.replay)
+            self.replay = cython.NULL
+            self.replay_cap = 0
+        self.replay_len = 0
+        self.replay_lost = False
+        self.body_bytes = 0
+        self.upstream = None
+        self.endpoint = None
+        self.key = None
+        self.tried = None
+        self.tries = None
+        self.no_pool = False
+        self.body_mode = BODY_NONE
+        self.response_done = False
+        self.upstream_status = 0
+        self.filtering = False
+        self.task = None
+        self.steps = None
+        self.merged = None
+        self.passed = None
+        self.failure = None
+        self.t_connect = 0
+        self.t_sent = 0
+        self.t_head = 0
+        self.head_bytes = 0
+
+    # ---- from the head to the upstream
+
+    @cython.cfunc
+    def start(self) -> cython.int:
+        """The head stands in self.req, parsed. Finds the route and sets out."""
+        core: Core = self.core
+        m: cython.pointer(Parsed) = cython.address(self.req.m)
+        n: cython.int = m.path_len
+        host: cython.p_const_char
+        k: cython.int
+        core.requests += 1
+        core.exchanges += 1
+        self.head_request = m.method == M_HEAD
+        if m.method == M_CONNECT:
+            return self.fail(405, "CONNECT is not served")
+        if n == 0:
+            self.path = b"/"
+            self.path_len = 1
+        elif path_is_plain(self.req.data + m.path_off, n) and core.path_flags == 0:
+            self.path = self.req.data + m.path_off
+            self.path_len = n
+        else:
+            if n + 1 > self.path_cap:
+                free(self.path_buf)
+                self.path_buf = cython.cast(cython.p_char, malloc(n + 1))
+                self.path_cap = n + 1
+            self.path_len = normalise_path(self.req.data + m.path_off, n, self.path_buf, core.path_flags)
+            if self.path_len < 0:
+                return self.fail(400, "the request path cannot be normalised")
+            self.path = self.path_buf
+        if core.max_body and m.content_length > core.max_body:
+            return self.fail(413, "the request body is announced larger than the limit")
+        if core.tables.broken_global is not None:
+            return self.fail(503, f"a global rule is broken: {core.tables.broken_global}")
+        host = self.req.data + m.host_off
+        k = m.host_len if m.host_len > 0 else 0
+        while k > 0 and 48 <= host[k - 1] <= 57:
+            k -= 1
+        if k > 1 and host[k - 1] == 58:
+            k -= 1
+        else:
+            k = m.host_len if m.host_len > 0 else 0
+        self.route = core.router.find(host, k, self.path, self.path_len, m.method, self)
+        if self.route is None:
+            self.chain = core.global_plan()
+            if self.chain is None or not self.chain.has_any:
+                return self.fail(404, "no route matches")
+        else:
+            self.params = core.router.params
+            self.pattern = core.router.pattern
+            self.host_pattern = core.router.host_pattern
+            self.plan = core.plan_of(self.route)
+            if self.plan.refusal is not None:
+                return self.fail(503, self.plan.refusal)
+            if self.plan.missing == 404:
+                return self.fail(404, "the route's service does not exist")
+            self.chain = self.plan.chain
+            if m.upgrade and self.plan.websocket and m.method == M_GET:
+                self.websocket = True
+            if not self.chain.has_any:
+                return self.connect()
+        self.ensure()
+        self.steps = self.chain.rewrite
+        self.step_index = 0
+        self.phase = P_REWRITE
+        return self.run()
+
+    @cython.ccall
+    def ensure(self) -> Request:
+        """The request as plugins see it; made at the first call."""
+        rq: Request = self.request
+        if rq is None:
+            rq = Request.__new__(Request)
+            rq.head = self.req
+            rq.exchange = self
+            self.request = rq
+        if rq.route is None:
+            rq.route = self.route
+            rq.params = self.params
+        return rq
+
+    def var(self, name: str):
+        """For the router's conditions."""
+        return self.ensure().var(name)
+
+    @cython.cfunc
+    def run(self) -> cython.int:
+        """Runs the present phase from step_index on, and the phases after it."""
+        result: object
+        while True:
+            result = self.run_steps(self.steps, self.step_index)
+            if result is SUSPENDED:
+                self.state = X_PHASES
+                return 0
+            if self.down is None or self.state == X_DONE:
+                return 0
+            if result is not None:
+                return self.respond(cython.cast(Response, result), 1)
+            if self.next_phase():
+                return 0
+
+    @cython.cfunc
+    def next_phase(self) -> cython.int:
+        """Sets up the next phase; 1: there is none, the request went on its way."""
+        rq: Request = self.request
+        if self.phase == P_REWRITE and rq.consumer is not None and rq.consumer is not self.merged and self.route is not None:
+            self.merged = rq.consumer
+            chain, brought = self.core.tables.consumer_chain(self.route, rq.consumer)
+            self.chain = chain_plan(chain)
+            if brought:
+                self.steps = steps_of(brought)
+                self.step_index = 0
+                self.phase = P_BROUGHT
+                return 0
+        if self.phase == P_REWRITE or self.phase == P_BROUGHT:
+            self.phase = P_ACCESS
+            self.steps = self.chain.access
+            self.step_index = 0
+            return 0
+        if self.phase == P_ACCESS:
+            self.steps = None
+            if self.route is None:
+                self.fail(404, "no route matches")
+            else:
+                self.connect()
+            return 1
+        self.steps = None
+        self.send_request()
+        return 1
+
+    @cython.cfunc
+    def run_steps(self, steps: list, i: cython.int):
+        """None: all went by; a Response; or SUSPENDED."""
+        step: Step
+        rq: Request = self.request
+        result: object
+        n: cython.int = len(steps)
+        while i < n:
+            step = cython.cast(Step, steps[i])
+            i += 1
+            try:
+                if step.bare:
+                    result = step.call(rq)
+                    if result is None:
+                        continue
+                else:
+                    if step.filter is not None and not self.lets_pass(step):
+                        continue
+                    result = step.call(rq)
+                    if result is None:
+                        continue
+                    if step.needs_task and hasattr(result, "send"):
+                        self.suspended(step, i, result, None)
+                        return SUSPENDED
+                if type(result) is not Response and hasattr(result, "send"):
+                    try:
+                        first = result.send(None)
+                    except StopIteration as done:
+                        result = done.value
+                        if result is None:
+                            continue
+                    else:
+                        self.suspended(step, i, result, first)
+                        return SUSPENDED
+                return self.settle(step, result)
+            except Exception as error:
+                return self.hook_failed(step.plugin, error)
+        return None
+
+    def lets_pass(self, step: Step) -> bool:
+        """_meta.filter of the step's plugin, evaluated once per request."""
+        if self.passed is None:
+            self.passed = {}
+        known = self.passed.get(step.filter)
+        if known is None:
+            known = bool(step.filter(self.request))
+            self.passed[step.filter] = known
+        return known
+
+    @cython.cfunc
+    def settle(self, step: Step, result: object):
+        """What a hook returned, as a Response or None."""
+        if result is None:
+            return None
+        if type(result) is not Response:
+            raise TypeError(f"a hook returns None or a Response, not {type(result).__name__}")
+        if step.error_response is not None and cython.cast(Response, result).status >= 400:
+            kept = [(n, v) for n, v in result.headers() if n.lower() not in ("content-type", "content-length")]
+            return Response(result.status, step.error_response, kept)
+        return result
+
+    def hook_failed(self, plugin: str, error: BaseException):
+        """A plugin's bug must not let the request pass: 500."""
+        if getattr(error, "limit", None) is not None and type(error).__name__ == "BodyTooLarge":
+            self.failure = str(error)
+            return Response(413, page(413), {"Content-Type": "text/html; charset=utf-8"})
+        if isinstance(error, ClientGone):
+            return None
+        self.core.log.error("plugin %s failed on route %s", plugin, getattr(self.route, "id", None), exc_info=error)
+        self.failure = f"plugin {plugin} failed: {error!r}"
+        return Response(500, {"error_msg": f"plugin {plugin} failed"})
+
+    @cython.cfunc
+    def suspended(self, step: Step, i: cython.int, coro: object, first: object) -> cython.int:
+        """The hook waits for something: the rest of it, and of the chain, follows in a task."""
+        self.step_index = i
+        self.state = X_PHASES
+        name = f"{step.plugin} {self.request!r}"
+        self.task = self.core.loop.create_task(coro if step.needs_task else resumed(coro, first), name=name)
+        self.task.add_done_callback(_Resume(self, step))
+        return 0
+
+    def resume_after(self, task, step):
+        """The suspended hook has come to its end."""
+        if self.task is not task or self.state == X_DONE:
+            if not task.cancelled():
+                task.exception()
+            return
+        self.task = None
+        self.core.poller.now = now_us()
+        self.state = X_NEW
+        if task.cancelled():
+            error = RuntimeError("its task was cancelled")
+        else:
+            error = task.exception()
+        try:
+            if error is not None:
+                result = self.hook_failed(step.plugin, error)
+            else:
+                result = self.settle(step, task.result())
+        except Exception as wrong:
+            result = self.hook_failed(step.plugin, wrong)
+        try:
+            if result is not None:
+                self.respond(result, 1)
+            else:
+                self.run()
+        except Exception as wrong:
+            self.core.poller.failed(self.down, wrong)
+
+    # ---- upstream choice
+
+    @cython.cfunc
+    def connect(self) -> cython.int:
+        """The phases are over: to the upstream."""
+        if self.plan.upstream is None:
+            if self.plan.missing:
+                return self.fail(self.plan.missing, "the route's upstream does not exist")
+            return self.fail(503, "no upstream is configured on the route or its service")
+        self.upstream = self.plan.upstream
+        if self.upstream.count == 0:
+            return self.fail(503, "no valid upstream node")
+        self.left = self.upstream.retries
+        if self.upstream.balancer is not None:
+            self.key = hash_key(self.upstream.upstream, self)
+        self.t_connect = self.core.poller.now
+        return self.attempt()
+
+    @cython.cfunc
+    def attempt(self) -> cython.int:
+        """Picks a node and sends the request there."""
+        self.node = self.upstream.pick(self.key, self.tried)
+        if self.node < 0:
+            return self.fail(502, "all upstream servers tried" if self.tried else "no upstream node has a weight")
+        self.endpoint = cython.cast(Endpoint, self.upstream.endpoints[self.node])
+        if self.endpoint.count == 0:
+            if self.endpoint.failure is not None:
+                return self.upstream_failed(F_NO_ADDRESS, self.endpoint.failure)
+            self.state = X_RESOLVE
+            return self.core.resolve(self.endpoint, self)
+        if self.chain.before_proxy:
+            self.ensure()
+            self.phase = P_BEFORE_PROXY
+            self.steps = self.chain.before_proxy
+            self.step_index = 0
+            return self.run()
+        return self.send_request()
+
+    def resolution_done(self):
+        """The endpoint's name was looked up, or could not be."""
+        if self.state == X_RESOLVE:
+            self.core.poller.now = now_us()
+            self.state = X_NEW
+            try:
+                if self.endpoint.count == 0:
+                    self.upstream_failed(F_NO_ADDRESS, self.endpoint.failure or "no address")
+                elif self.chain.before_proxy:
+                    self.ensure()
+                    self.phase = P_BEFORE_PROXY
+                    self.steps = self.chain.before_proxy
+                    self.step_index = 0
+                    self.run()
+                else:
+                    self.send_request()
+            except Exception as error:
+                self.core.poller.failed(self.down, error)
+
+    @cython.cfunc
+    def send_request(self) -> cython.int:
+        core: Core = self.core
+        rq: Request = self.request
+        u: Upstream
+        n: cython.int
+        body: bytes
+        m: cython.pointer(Parsed) = cython.address(self.req.m)
+        u = core.acquire(self, self.endpoint, self.upstream)
+        if u is None:
+            return self.upstream_failed(F_CONNECT, "no connection could be opened")
+        self.up = u
+        u.x = self
+        self.endpoint.active += 1
+        if self.held is not None and not self.body_done:
+            self.recode = m.chunked != 0
+        n = build_request(core, self)
+        self.state = X_SENT
+        self.t_sent = core.poller.now
+        if u.send(core.out, n) < 0:
+            return self.upstream_failed(F_CONNECT if u.connecting else F_CLOSED, "the request could not be sent")
+        if self.has_body:
+            if rq is not None and rq.body_out is not None:
+                body = rq.body_out
+                if u.send(body, len(body)) < 0:
+                    return self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                if self.body_done:
+                    self.body_sent = True
+            elif self.held is not None:
+                self.held_offset = 0
+            elif self.replay_len:
+                if u.send(self.replay, self.replay_len) < 0:
+                    return self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                if self.body_done:
+                    self.body_sent = True
+        elif rq is not None and rq.body_out is not None:
+            body = rq.body_out
+            if u.send(body, len(body)) < 0:
+                return self.upstream_failed(F_CLOSED, "the request body could not be sent")
+        u.begin(self)
+        if self.has_body and not self.body_sent and self.down is not None:
+            self.down.resume()
+        return 0
+
+    # ---- request body
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def wants_body(self) -> cython.bint:
+        """Whether the client's side may read (and hand on) body bytes now."""
+        if self.held_want >= 0:
+            return True
+        if self.state == X_SENT or self.state == X_RESPONSE:
+            return self.up is None or self.up.wlen == 0
+        return self.state == X_ANSWERED
+
+    @cython.cfunc
+    def push_held(self) -> cython.int:
+        """Sends what was held of the body, as far as the upstream takes it. 1: all of it is out."""
+        u: Upstream = self.up
+        piece: bytes
+        prefix: cython.char[32]
+        total: cython.longlong = self.held.size
+        while self.held_offset < total:
+            if u is None or u.wlen:
+                return 0
+            piece = self.held.piece(self.held_offset)
+            if self.recode:
+                if self.chunk_up(piece, len(piece)) < 0:
+                    self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                    return 0
+            elif u.send(piece, len(piece)) < 0:
+                self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                return 0
+            self.held_offset += len(piece)
+        if self.body_done and not self.body_sent:
+            self.body_sent = True
+            if self.recode and self.up is not None and self.up.send(b"0\r\n\r\n", 5) < 0:
+                self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                return 0
+        return 1
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def chunk_up(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        head: cython.char[24]
+        k: cython.int = chunk_head(head, n)
+        if n == 0:
+            return 0
+        if self.up.send2(head, k, p, n) < 0 or self.up.send(b"\r\n", 2) < 0:
+            return -1
+        return 0
+
+    @cython.cfunc
+    def body_in(
+        self, p: cython.p_const_char, n: cython.Py_ssize_t, data: cython.p_const_char, k: cython.Py_ssize_t, last: cython.bint
+    ) -> cython.int:
+        """Body bytes of the client: n as received (with their chunk framing), k of them data."""
+        self.body_bytes += k
+        if last:
+            self.body_done = True
+        if self.core.max_body and self.body_bytes > self.core.max_body and self.state < X_RESPONSE:
+            self.drop_upstream()
+            return self.fail(413, "the request body is larger than the limit")
+        if self.held_want >= 0:
+            if k:
+                self.held.append(data[:k])
+            if last or cython.cast(cython.longlong, self.held.size) >= self.held_want:
+                self.held.complete = last
+                self.wake_holder()
+            return 0
+        if self.up is None or self.state == X_ANSWERED:  # nobody wants it any more
+            if last:
+                return self.request_body_end()
+            return 0
+        if self.request is not None and self.request.body_out is not None:
+            if last:
+                return self.request_body_end()
+            return 0
+        if self.recode:
+            if k and self.chunk_up(data, k) < 0:
+                return self.upstream_failed(F_CLOSED, "the request body could not be sent")
+            self.replay_lost = True
+            if last:
+                if self.up.send(b"0\r\n\r\n", 5) < 0:
+                    return self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                return self.request_body_end()
+            return 0
+        if self.forward_body(p, n) < 0:
+            return 0
+        if last:
+            return self.request_body_end()
+        return 0
+
+    @cython.cfunc
+    def forward_body(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        grown: cython.p_char
+        if self.state == X_SENT and not self.replay_lost:
+            if self.held is not None or self.replay_len + n > REPLAY_LIMIT:
+                self.replay_lost = True
+            else:
+                if self.replay_len + n > self.replay_cap:
+                    self.replay_cap = cython.cast(cython.int, self.replay_len + n + 2048)
+                    grown = cython.cast(cython.p_char, realloc(self.replay, self.replay_cap))
+                    if grown == cython.NULL:
+                        raise MemoryError
+                    self.replay = grown
+                memcpy(self.replay + self.replay_len, p, n)
+                self.replay_len += cython.cast(cython.int, n)
+        if n and self.up.send(p, n) < 0:
+            # Perhaps the upstream has answered already and closed: its answer is still to be read.
+            if self.state == X_SENT and not self.up.connecting:
+                self.up.readable = True
+                self.up.half_closed = True
+                self.body_sent = True
+                self.core.poller.later(self.up)
+                return 0
+            self.upstream_failed(F_CONNECT if self.up.connecting else F_CLOSED, "the request body could not be sent")
+        return 0
+
+    @cython.cfunc
+    def request_body_end(self) -> cython.int:
+        self.body_sent = True
+        if self.response_done and self.state == X_RESPONSE:
+            return self.finish()
+        if self.state == X_ANSWERED:
+            return self.finish()
+        return 0
+
+    def read_body(self, n: int):
+        """plugin/exchange.py: holds at least n bytes, or all; at once where it can."""
+        if self.held is None:
+            self.held = HeldBody()
+            if not self.has_body:
+                self.body_done = True
+                self.held.complete = True
+        if self.body_done or self.held.size >= n:
+            return self.held.read()
+        self.held_want = n
+        self.down.more_body(self)  # what has arrived already may be enough
+        if self.held_want < 0:
+            return self.held.read()
+        self.held_waiter = self.core.loop.create_future()
+        return self._held(self.held_waiter)
+
+    async def _held(self, waiter):
+        await waiter
+        return self.held.read()
+
+    @cython.cfunc
+    def wake_holder(self) -> cython.int:
+        self.held_want = -1
+        if self.held_waiter is not None:
+            waiter = self.held_waiter
+            self.held_waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+        return 0
+
+    def held_body(self):
+        return None if self.held is None else self.held.read()
+
+    # ---- failure of the upstream
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def may_replay(self) -> cython.bint:
+        """Whether the request can be sent again: its body is whole in our hands as far as it was sent."""
+        return not self.has_body or not self.replay_lost
+
+    @cython.cfunc
+    def note_try(self, status: object) -> cython.int:
+        if self.tries is None:
+            self.tries = []
+        self.tries.append((self.address_text(), status, f"{(self.core.poller.now - self.t_sent) / 1e6:.3f}"))
+        return 0
+
+    @cython.ccall
+    def drop_upstream(self):
+        """Gives the upstream connection up."""
+        u: Upstream = self.up
+        if u is not None:
+            self.up = None
+            u.x = None
+            self.endpoint.active -= 1
+            u.cancel()
+
+    @cython.cfunc
+    def upstream_failed(self, reason: cython.int, detail: str) -> cython.int:
+        """The try ended without a whole response: again elsewhere where that is safe, else an error or a cut."""
+        core: Core = self.core
+        u: Upstream = self.up
+        m: cython.int = self.req.m.method
+        unsent: cython.bint = True
+        stale: cython.bint = False
+        silent: cython.bint = True
+        idempotent: cython.bint = m == M_GET or m == M_HEAD or m == M_PUT or m == M_DELETE or m == M_OPTIONS or m == M_TRACE
+        status: cython.int
+        if self.state == X_DONE or self.down is None:
+            return 0
+        core.upstream_failures += 1
+        if u is not None:
+            unsent = u.sent == u.mark
+            silent = u.received == u.mark_in
+            stale = u.reused and silent and reason == F_CLOSED
+            self.drop_upstream()
+        if self.state == X_RESPONSE:
+            core.log.warning("upstream %s: response cut: %s", self.address_text(), detail)
+            self.failure = detail
+            return self.down.abort()
+        status = 504 if reason == F_CONNECT_TIMEOUT or reason == F_READ_TIMEOUT or reason == F_SEND_TIMEOUT else 502
+        if self.may_replay() and self.state != X_ANSWERED:
+            if stale and (idempotent or unsent):
+                # RFC 9112, section 9.3.1: a pooled connection that closed before it answered; once more on a fresh one.
+                core.retries += 1
+                self.no_pool = True
+                return self.send_request()
+            if (idempotent or unsent) and silent and self.left > 0:
+                if not self.upstream.retry_timeout_us or core.poller.now - self.t_connect < self.upstream.retry_timeout_us:
+                    self.note_try(str(status))
+                    core.retries += 1
+                    self.left -= 1
+                    if self.tried is None:
+                        self.tried = set()
+                    self.tried.add(self.node)
+                    self.held_offset = 0
+                    core.log.warning("upstream %s: %s; trying another node", self.address_text(), detail)
+                    return self.attempt()
+        core.log.error("upstream %s: %s", self.address_text(), detail)
+        return self.fail(status, detail)
+
+    # ---- the response
+
+    @cython.cfunc
+    def on_response_head(self, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
+        """A final response head: decides how its body goes on. 1: go on; 0: something else was answered instead."""
+        r: Response
+        down: Downstream = self.down
+        bodyless: cython.bint
+        self.t_head = self.core.poller.now
+        self.upstream_status = m.status
+        self.status = m.status
+        self.source = 2
+        bodyless = self.head_request or m.status == 204 or m.status == 304
+        self.filtering = False
+        if self.chain.needs_response:
+            self.ensure()
+            self.resp.copy(p, m.head_len)
+            memcpy(
+                cython.address(self.resp.m),
+                m,
+                cython.sizeof(Parsed) - (128 - m.nfields) * cython.sizeof(Field),
+            )
+            self.resp_kept = True
+            r = Response.__new__(Response)
+            r.head = self.resp
+            r.status = m.status
+            r.source = "upstream"
+            self.response = r
+            self.request.response = r
+            if not self.run_header_filters():
+                return 0
+            self.status = r.status
+            bodyless = self.head_request or r.status == 204 or r.status == 304
+            self.filtering = len(self.chain.body_filter) > 0 and not self.head_request
+        if bodyless and not self.filtering:
+            self.body_mode = BODY_NONE
+        elif self.filtering:
+            if m.content_length >= 0 and (self.response.length_kept or observed_only(self.chain.body_filter)):
+                self.body_mode = BODY_PLAIN
+            else:
+                self.body_mode = BODY_CHUNKED if down.takes_chunks else BODY_PLAIN
+                cython.cast(object, self.response).remove_header("Content-Length")
+        elif m.content_length >= 0:
+            self.body_mode = BODY_RAW
+        elif m.chunked:
+            self.body_mode = BODY_RAW if down.takes_chunks else BODY_PLAIN
+        else:
+            self.body_mode = BODY_CHUNKED if down.takes_chunks else BODY_PLAIN
+        self.state = X_RESPONSE
+        return 1
+
+    @cython.cfunc
+    def run_header_filters(self) -> cython.int:
+        step: Step
+        for entry in self.chain.header_filter:
+            step = cython.cast(Step, entry)
+            try:
+                if step.filter is not None and not self.lets_pass(step):
+                    continue
+                step.call(self.request, self.response)
+            except Exception as error:
+                if self.source == 2 and self.state != X_ANSWERED:
+                    answer = self.hook_failed(step.plugin, error)
+                    self.drop_upstream()
+                    self.chain = self.chain.without_filters
+                    self.respond(answer, 0)
+                    return 0
+                self.hook_failed(step.plugin, error)
+        return 1
+
+    @cython.cfunc
+    def on_response_data(self, p: cython.p_const_char, n: cython.Py_ssize_t, last: cython.bint) -> cython.int:
+        """Body bytes of the upstream: in BODY_RAW with their framing, else decoded."""
+        if self.filtering:
+            self.filter_body(p[:n], last)
+        elif n:
+            self.down.data(self, p, n)
+        return 0
+
+    @cython.cfunc
+    def filter_body(self, chunk: bytes, last: cython.bint) -> cython.int:
+        step: Step
+        for entry in self.chain.body_filter:
+            step = cython.cast(Step, entry)
+            if step.filter is not None and not self.lets_pass(step):
+                continue
+            try:
+                changed = step.call(self.request, self.response, chunk, bool(last))
+            except Exception as error:
+                self.hook_failed(step.plugin, error)
+                self.failure = f"plugin {step.plugin} failed in body_filter"
+                if self.state == X_RESPONSE:  # the head is out: all that is left is to cut the response
+                    self.drop_upstream()
+                    self.down.abort()
+                    return -2
+                continue
+            if changed is not None:
+                chunk = changed
+        if self.state == X_RESPONSE and self.body_mode != BODY_NONE and len(chunk):
+            self.down.data(self, chunk, len(chunk))
+        elif self.state == X_ANSWERED:
+            self.response.body = chunk
+        return 0
+
+    @cython.cfunc
+    def response_end(self) -> cython.int:
+        """The upstream's response is complete (and its last bytes went to the client's side)."""
+        self.response_done = True
+        if self.down.end(self) < 0:
+            return 0
+        if self.has_body and not self.body_sent:
+            return 0  # the request body still flows: keep on passing it
+        return self.finish()
+
+    @cython.cfunc
+    def respond(self, r: Response, source: cython.int) -> cython.int:
+        """Answers from here: a plugin's response (source 1) or an error of the gateway's (0)."""
+        self.source = source
+        r.source = cython.cast(str, SOURCES[source])
+        self.drop_upstream()
+        self.held_want = -1
+        self.response = r
+        self.status = r.status
+        self.state = X_ANSWERED
+        if self.chain is not None and self.chain.needs_response:
+            self.ensure()
+            self.request.response = r
+            if self.chain.header_filter:
+                self.run_header_filters()
+            if self.chain.body_filter:
+                self.filter_body(r.body, True)
+        self.status = r.status
+        return self.down.answer(self, r)
+
+    @cython.cfunc
+    def fail(self, status: cython.int, reason: str) -> cython.int:
+        """An error answer of the gateway's own."""
+        if self.state == X_RESPONSE or self.state == X_TUNNEL:
+            return self.down.abort()
+        if self.state == X_ANSWERED or self.state == X_DONE:
+            return 0
+        self.failure = reason
+        if status == 404:
+            return self.respond(Response(404, {"error_msg": "404 Route Not Found"}), 0)
+        return self.respond(Response(status, page(status), {"Content-Type": "text/html; charset=utf-8"}), 0)
+
+    # ---- the end
+
+    @cython.cfunc
+    def client_gone(self) -> cython.int:
+        """The client's connection is closed."""
+        if self.state == X_DONE:
+            return 0
+        if self.status == 0 or self.state < X_RESPONSE:
+            self.status = 499
+            self.source = 0
+        return self.finish()
+
+    @cython.cfunc
+    def finish(self) -> cython.int:
+        """Logs, returns the upstream connection, lets the client's side go on."""
+        core: Core = self.core
+        u: Upstream = self.up
+        down: Downstream = self.down
+        step: Step
+        if self.state == X_DONE:
+            return 0
+        self.t_end = core.poller.now
+        if u is not None:
+            self.up = None
+            u.x = None
+            self.endpoint.active -= 1
+            if self.upstream.balancer is not None and self.node >= 0:
+                self.upstream.balancer.on_finish(self.node, (self.t_end - self.t_sent) / 1e6, self.upstream_status != 0)
+            if self.response_done and self.body_sent_or_none() and self.state == X_RESPONSE:
+                u.release()
+            else:
+                u.cancel()
+        self.state = X_DONE
+        if self.held_waiter is not None:
+            waiter = self.held_waiter
+            self.held_waiter = None
+            if not waiter.done():
+                waiter.set_exception(ClientGone("the client closed the connection"))
+        if self.task is not None:
+            self.task.cancel()
+        core.exchanges -= 1
+        if self.chain is not None and self.chain.log:
+            self.ensure()
+            for entry in self.chain.log:
+                step = cython.cast(Step, entry)
+                try:
+                    if step.filter is None or self.lets_pass(step):
+                        step.call(self.request)
+                except Exception as error:
+                    core.log.error("plugin %s failed in its log phase", step.plugin, exc_info=error)
+        core.record(self)
+        if self.status >= 100 and self.status < 600:
+            core.by_class[self.status // 100] += 1
+        self.down = None
+        if down is not None:
+            down.finished(self)
+        self.recycle()
+        return 0
+
+    def body_sent_or_none(self) -> bool:
+        return not self.has_body or self.body_sent
+
+    def recycle(self):
+        """Into the spare list, unless a plugin still holds the request (and so the head's bytes)."""
+        if self.task is not None:
+            return
+        if self.request is not None:
+            if Py_REFCNT(self.request) > 1:
+                return
+            self.request.exchange = None
+        if len(self.core.spare) < 256:
+            self.reset()
+            self.core.spare.append(self)
+
+    # ---- what plugins and logs ask
+
+    def find_consumer(self, plugin: str, key: str):
+        return self.core.tables.find_consumer(plugin, key)
+
+    def find_consumer_by_name(self, name: str):
+        return self.core.tables.find_consumer_by_name(name)
+
+    @property
+    def remote_addr(self):
+        if self.down is None:
+            return ""
+        return "unix:" if self.down.is_unix else self.down.host_text[: self.down.host_len].decode("ascii")
+
+    @property
+    def remote_port(self):
+        return 0 if self.down is None else self.down.peer_port
+
+    @property
+    def server_addr(self):
+        return "" if self.down is None else self.down.server_address()
+
+    @property
+    def server_port(self):
+        return 0 if self.down is None else self.down.local_port
+
+    @property
+    def scheme(self):
+        return "https" if self.down is not None and self.down.secure else "http"
+
+    def address_text(self) -> str:
+        """The node's address as used, "ip:port"."""
+        text: cython.char[64]
+        n: cython.int
+        e: Endpoint = self.endpoint
+        if e is None:
+            return ""
+        if e.host.startswith("unix:"):
+            return e.host
+        if e.count == 0:
+            return f"{e.host}:{e.port}"
+        n = e.next - 1
+        if self.up is not None:
+            n = self.up.address_index
+        if n < 0 or n >= e.count:
+            n = 0
+        n = format_host(cython.address(e.addresses[n]), text)
+        host = text[:n].decode("ascii")
+        return f"[{host}]:{e.port}" if ":" in host else f"{host}:{e.port}"
+
+    def variable(self, name: str):
+        """The gateway's own variables; None: unknown, or nothing to say yet."""
+        from bascule.engine.exchange_variables import VARIABLES
+
+        read = VARIABLES.get(name)
+        return None if read is None else read(self)
+
+    def facts(self) -> dict:
+        """Numbers of this exchange for exchange_variables.py and the tests; times in us."""
+        now: cython.longlong = self.t_end if self.state == X_DONE else self.core.poller.now
+        down: Downstream = self.down
+        sent: cython.longlong = 0
+        if down is not None:
+            sent = down.sent + down.wlen - self.sent_before
+        else:
+            sent = self.sent_before  # finish() leaves the total here
+        return {
+            "status": self.status,
+            "source": SOURCES[self.source],
+            "upstream_status": self.upstream_status,
+            "sent": sent,
+            "head_bytes": self.head_bytes,
+            "request_length": self.req.m.head_len + self.body_bytes,
+            "request_us": now - self.t_start,
+            "connect_us": (self.t_sent - self.t_connect) if self.t_sent else None,
+            "header_us": (self.t_head - self.t_sent) if self.t_head else None,
+            "response_us": (now - self.t_sent) if self.t_sent else None,
+            "endpoint": self.endpoint,
+            "tries": self.tries,
+            "pattern": self.pattern,
+            "host_pattern": self.host_pattern,
+            "failure": self.failure,
+            "connection_requests": 0 if down is None else down.served,
+        }
+
+    @property
+    def upstream_config(self):
+        return None if self.upstream is None else self.upstream.upstream
+
+    @property
+    def node_index(self):
+        return self.node
+
+    @property
+    def finished(self):
+        return self.state == X_DONE
+
+
+class _Resume:
+    """Done-callback that goes on with an exchange."""
+
+    __slots__ = ("exchange", "step")
+
+    def __init__(self, exchange, step):
+        self.exchange = exchange
+        self.step = step
+
+    def __call__(self, task):
+        self.exchange.resume_after(task, self.step)
+
+
+def hash_key(upstream, exchange):
+    """What the balancer hashes; None: the client's address."""
+    if upstream.type != "chash":
+        return None
+    if upstream.hash_on == "consumer":
+        value = exchange.var("consumer_name")
+    elif upstream.hash_on == "header":
+        value = exchange.var("http_" + upstream.hash_key.replace("-", "_").lower())
+    elif upstream.hash_on == "cookie":
+        value = exchange.var("cookie_" + upstream.hash_key)
+    elif upstream.hash_on == "vars_combinations":
+        from bascule.plugin.kit.template import Template
+
+        value = Template(upstream.hash_key)(exchange.ensure())
+    else:
+        value = exchange.var(upstream.hash_key)
+    return str(value) if value not in (None, "") else exchange.remote_addr
+
+
+@cython.cfunc
+def observed_only(steps: list) -> cython.bint:
+    for entry in steps:
+        if not cython.cast(Step, entry).observes_body:
+            return False
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def chunk_head(out: cython.p_char, n: cython.Py_ssize_t) -> cython.int:
+    """Size line of a chunk of n bytes; its length."""
+    digits: cython.char[20]
+    k: cython.int = 0
+    i: cython.int = 0
+    d: cython.int
+    while n > 0:
+        d = cython.cast(cython.int, n & 15)
+        digits[k] = cython.cast(cython.char, 48 + d if d < 10 else 87 + d)
+        n >>= 4
+        k += 1
+    while k > 0:
+        k -= 1
+        out[i] = digits[k]
+        i += 1
+    out[i] = 13
+    out[i + 1] = 10
+    return i + 2

@@ -1,0 +1,27 @@
+from bascule.wire.chunk cimport Chunk
+from bascule.wire.http1 cimport Parsed
+from bascule.engine.exchange cimport Core, Exchange, Upstream
+
+cdef enum:
+    # Http1Upstream.state
+    U_IDLE = 0
+    U_HEAD = 1          # the response head is awaited
+    U_LENGTH = 2        # body of an announced length
+    U_CHUNKED = 3
+    U_CLOSE = 4         # body until the connection closes
+    U_DONE = 5          # the response is whole, the request body still flows
+    U_TUNNEL = 6
+
+cdef class Http1Upstream(Upstream):
+    cdef Core core
+    cdef int state
+    cdef bint keep              # may be used again
+    cdef long long left
+    cdef Chunk chunk
+    cdef int feed(self, const char* p, Py_ssize_t n) except -1
+    cdef int feed_head(self, const char* p, Py_ssize_t n) except -1
+    cdef int feed_upgrade(self, const char* p, Parsed* m, int r) except -1
+    cdef int feed_body(self, const char* p, Py_ssize_t n) except -1
+    cdef int ended(self, bint error) except -1
+    cdef int unpool(self) except -1
+    cdef int whole(self, bint surplus) except -1

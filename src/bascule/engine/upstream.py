@@ -1,0 +1,353 @@
+"""HTTP/1.1 towards an upstream: one exchange at a time, then back into the pool of its endpoint.
+
+The response goes on as it is read: raw where its framing suits the client, else decoded. Reading stops while the client's
+buffer holds bytes.
+"""
+
+import cython
+from cython.cimports.bascule.engine.exchange import BODY_RAW, Core, Downstream, Exchange, Upstream
+from cython.cimports.bascule.engine.exchange import F_CLOSED, F_CONNECT, F_CONNECT_TIMEOUT, F_MALFORMED, F_READ_TIMEOUT, F_SEND_TIMEOUT
+from cython.cimports.bascule.engine.exchange import X_TUNNEL
+from cython.cimports.bascule.net import cnet
+from cython.cimports.bascule.net.stream import SCRATCH
+from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_scan, chunk_step
+from cython.cimports.bascule.wire.http1 import Parsed, parse_response
+
+
+@cython.cclass
+class Http1Upstream(Upstream):
+    def __repr__(self):
+        return f"<upstream fd={self.fd} state={self.state} uses={self.uses} {self.endpoint!r}>"
+
+    # ---- events
+
+    @cython.cfunc
+    def on_event(self, events: cython.uint) -> cython.int:
+        error: cython.int = 0
+        size: cnet.socklen_t = 4
+        x: Exchange = self.x
+        if self.fd < 0:
+            return 0
+        if events & (cnet.EPOLLRDHUP | cnet.EPOLLHUP | cnet.EPOLLERR):
+            self.half_closed = True
+            self.readable = True
+        elif events & cnet.EPOLLIN:
+            self.readable = True
+        if self.connecting and events & (cnet.EPOLLOUT | cnet.EPOLLERR | cnet.EPOLLHUP):
+            cnet.getsockopt(self.fd, cnet.SOL_SOCKET, cnet.SO_ERROR, cython.address(error), cython.address(size))
+            if error:
+                if x is None:
+                    self.close()
+                    return 0
+                return x.upstream_failed(F_CONNECT, f"connect failed: {error_text(error)}")
+            self.connecting = False
+            if x is not None:
+                self.poller.arm(self, self.plan.send_ms if self.wlen else self.plan.read_ms)
+        if self.wlen and events & cnet.EPOLLOUT:
+            if self.flush() < 0:
+                if not self.readable:
+                    return self.ended(True)
+            elif self.wlen:
+                self.poller.arm(self, self.plan.send_ms)
+            elif x is not None:
+                self.poller.arm(self, self.plan.read_ms)
+                if x.down is not None:
+                    x.down.resume()
+                if self.fd < 0:
+                    return 0
+        if self.readable:
+            return self.pump()
+        return 0
+
+    @cython.cfunc
+    def on_timeout(self) -> cython.int:
+        x: Exchange = self.x
+        if x is None:
+            self.unpool()
+            self.close()
+            return 0
+        if self.connecting:
+            return x.upstream_failed(F_CONNECT_TIMEOUT, "connect timed out")
+        if self.wlen:
+            return x.upstream_failed(F_SEND_TIMEOUT, "sending the request timed out")
+        if self.state == U_TUNNEL:
+            return x.down.abort()
+        if self.state == U_DONE or (self.state == U_HEAD and x.has_body and not x.body_sent):
+            self.poller.arm(self, self.plan.read_ms)  # the client is still sending: its own time limit holds
+            return 0
+        if x.down is not None and x.down.wlen:
+            return 0  # the client does not read: its own time limit holds
+        return x.upstream_failed(F_READ_TIMEOUT, "reading the response timed out")
+
+    @cython.cfunc
+    def on_failure(self) -> cython.int:
+        x: Exchange = self.x
+        if x is not None and x.down is not None:
+            return x.down.abort()
+        self.close()
+        return 0
+
+    @cython.cfunc
+    def unpool(self) -> cython.int:
+        """Out of the endpoint's idle connections."""
+        idle: list = self.endpoint.idle
+        i: cython.Py_ssize_t
+        for i in range(len(idle)):
+            if idle[i] is self:
+                idle.pop(i)
+                break
+        return 0
+
+    # ---- reading
+
+    @cython.cfunc
+    def pump(self) -> cython.int:
+        n: cython.Py_ssize_t
+        k: cython.int
+        x: Exchange
+        down: Downstream
+        while self.readable and self.fd >= 0:
+            x = self.x
+            if x is None:  # idle: whatever comes, the connection is of no more use
+                self.unpool()
+                self.close()
+                return 0
+            down = x.down
+            if down.wlen:
+                return 0
+            if self.rlen:
+                if self.reserve(16384) < 0:
+                    return self.ended(True)
+                n = self.receive(self.rbuf + self.rlen, self.rcap - self.rlen)
+            else:
+                n = self.receive(self.core.scratch, SCRATCH)
+            if n <= 0:
+                if n == -1:
+                    return 0
+                return self.ended(n == -2)
+            if self.state == U_TUNNEL:
+                self.poller.arm(self, self.plan.read_ms)
+                if down.send(self.core.scratch, n) < 0:
+                    return down.abort()
+                continue
+            if self.rlen:
+                self.rlen += cython.cast(cython.int, n)
+                k = self.feed(self.rbuf, self.rlen)
+                if self.fd >= 0 and self.x is x:
+                    self.consume(k)
+            else:
+                k = self.feed(self.core.scratch, n)
+                if self.fd >= 0 and k < n and self.x is x and self.stash(self.core.scratch + k, n - k) < 0:
+                    return self.ended(True)
+            if down.broken:
+                return 0
+        return 0
+
+    @cython.cfunc
+    def tunnel_pump(self) -> cython.int:
+        return self.pump()
+
+    @cython.cfunc
+    def ended(self, error: cython.bint) -> cython.int:
+        """The upstream has closed its side, or broken the connection."""
+        x: Exchange = self.x
+        self.keep = False
+        if x is None:
+            self.unpool()
+            self.close()
+            return 0
+        if self.state == U_CLOSE and not error:
+            if x.filtering:
+                x.on_response_data(b"", 0, True)
+                if self.x is not x:
+                    return 0
+            return self.whole(False)
+        if self.state == U_TUNNEL:
+            return x.down.abort()
+        if self.state == U_DONE:
+            x.drop_upstream()  # the rest of the request body has nowhere to go
+            x.down.resume()
+            return 0
+        if self.connecting:
+            return x.upstream_failed(F_CONNECT, "the connection was refused")
+        if self.state == U_HEAD:
+            return x.upstream_failed(F_CLOSED, "the connection closed before a response came")
+        return x.upstream_failed(F_CLOSED, "the connection closed within the response")
+
+    @cython.cfunc
+    def feed(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        """Consumes what it can; returns how much."""
+        k: cython.Py_ssize_t = 0
+        r: cython.int
+        x: Exchange = self.x
+        while k < n and self.fd >= 0 and self.x is x:
+            if self.state == U_HEAD:
+                r = self.feed_head(p + k, n - k)
+            elif self.state == U_TUNNEL:
+                if x.down.send(p + k, n - k) < 0:
+                    x.down.abort()
+                return cython.cast(cython.int, n)
+            elif self.state == U_DONE:
+                self.keep = False  # bytes after the response: not a connection to use again
+                return cython.cast(cython.int, n)
+            else:
+                r = self.feed_body(p + k, n - k)
+            if r == 0:
+                break
+            k += r
+        return cython.cast(cython.int, k)
+
+    @cython.cfunc
+    def feed_head(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        """One head, with the run of body bytes behind it where they go on as they are."""
+        x: Exchange = self.x
+        m: cython.pointer(Parsed) = cython.address(x.resp.m)
+        r: cython.Py_ssize_t = parse_response(p, n, m, cython.address(self.core.response_limits))
+        b: cython.Py_ssize_t
+        done: cython.bint = False
+        if r == 0:
+            return 0
+        if r < 0:
+            x.upstream_failed(F_MALFORMED, "the response head is malformed")
+            return 0
+        if m.status < 200:
+            if m.status != 101:
+                x.down.interim(p, m)
+                return cython.cast(cython.int, r)
+            if not x.websocket:
+                x.upstream_failed(F_MALFORMED, "101 to a request without an upgrade")
+                return 0
+            return self.feed_upgrade(p, m, cython.cast(cython.int, r))
+        self.keep = not m.close and self.plan.keep and (m.minor == 1 or m.keep_alive)
+        if not x.on_response_head(p, m):
+            return 0
+        b = n - r
+        if x.head_request or m.status == 204 or m.status == 304:
+            self.state = U_LENGTH
+            self.left = 0
+        elif m.chunked:
+            self.state = U_CHUNKED
+            chunk_reset(cython.address(self.chunk))
+        elif m.content_length >= 0:
+            self.state = U_LENGTH
+            self.left = m.content_length
+        else:
+            self.state = U_CLOSE
+            self.keep = False
+        if self.state == U_LENGTH and (self.left == 0 or x.body_mode == BODY_RAW):
+            if b > self.left:
+                b = self.left
+            self.left -= b
+            done = self.left == 0
+        elif x.body_mode == BODY_RAW:
+            b = chunk_scan(cython.address(self.chunk), p + r, b)
+            if b < 0:
+                x.state = 3  # nothing has gone out yet: a clean 502
+                x.upstream_failed(F_MALFORMED, "the chunked response body is malformed")
+                return 0
+            done = self.chunk.state == CHUNK_DONE
+        else:
+            b = 0
+        x.down.begin_response(x, p, m, p + r, b if x.body_mode == BODY_RAW else 0)
+        if done:
+            if x.filtering:
+                x.on_response_data(b"", 0, True)
+                if self.x is not x:
+                    return cython.cast(cython.int, r)
+            self.whole(r + b < n)
+        else:
+            self.poller.arm(self, self.plan.read_ms)
+        return cython.cast(cython.int, r + b)
+
+    @cython.cfunc
+    def feed_upgrade(self, p: cython.p_const_char, m: cython.pointer(Parsed), r: cython.int) -> cython.int:
+        """101: the head goes to the client, then bytes flow both ways."""
+        x: Exchange = self.x
+        x.status = 101
+        x.source = 2
+        x.upstream_status = 101
+        x.t_head = self.poller.now
+        x.state = X_TUNNEL
+        self.state = U_TUNNEL
+        self.keep = False
+        x.down.tunnel(x, p, m)
+        return r
+
+    @cython.cfunc
+    def feed_body(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        x: Exchange = self.x
+        r: cython.Py_ssize_t = n
+        off: cython.Py_ssize_t = 0
+        k: cython.Py_ssize_t = n
+        done: cython.bint = False
+        self.poller.arm(self, self.plan.read_ms)
+        if self.state == U_LENGTH:
+            if r > self.left:
+                r = self.left
+            k = r
+            self.left -= r
+            done = self.left == 0
+        elif self.state == U_CHUNKED:
+            if x.body_mode == BODY_RAW:
+                r = chunk_scan(cython.address(self.chunk), p, n)
+                k = r
+            else:
+                r = chunk_step(cython.address(self.chunk), p, n, cython.address(off), cython.address(k))
+            if r < 0:
+                x.upstream_failed(F_MALFORMED, "the chunked response body is malformed")
+                return 0
+            done = self.chunk.state == CHUNK_DONE
+        if k or done:
+            x.on_response_data(p + off, k, done)
+            if self.x is not x:
+                return cython.cast(cython.int, r)
+        if done:
+            self.whole(r < n)
+        return cython.cast(cython.int, r)
+
+    @cython.cfunc
+    def whole(self, surplus: cython.bint) -> cython.int:
+        """The response is complete."""
+        x: Exchange = self.x
+        if surplus:
+            self.keep = False
+        self.state = U_DONE
+        return x.response_end()
+
+    # ---- life
+
+    @cython.cfunc
+    def begin(self, x: Exchange) -> cython.int:
+        self.state = U_HEAD
+        if self.connecting:
+            self.poller.arm(self, self.plan.connect_ms)
+        else:
+            self.poller.arm(self, self.plan.send_ms if self.wlen else self.plan.read_ms)
+        return 0
+
+    @cython.cfunc
+    def release(self) -> cython.int:
+        """Into the pool, if it may be used again."""
+        idle: list = self.endpoint.idle
+        oldest: Http1Upstream
+        if not self.keep or self.half_closed or self.broken or self.wlen or self.rlen or self.uses >= self.plan.keep_requests or self.core.draining:
+            self.close()
+            return 0
+        self.state = U_IDLE
+        if len(idle) >= self.plan.keep_size:
+            oldest = idle.pop(0)
+            oldest.close()
+        idle.append(self)
+        self.poller.arm(self, self.plan.keep_idle_ms)
+        return 0
+
+    @cython.cfunc
+    def cancel(self) -> cython.int:
+        self.close()
+        return 0
+
+
+def error_text(error: int) -> str:
+    import os
+
+    return os.strerror(error).lower()

@@ -1,0 +1,27 @@
+from bascule.net.poller cimport Handle
+
+cdef enum:
+    SCRATCH = 65536
+
+cdef class Stream(Handle):
+    cdef bint readable          # the kernel may hold bytes for us
+    cdef bint half_closed       # the peer sent FIN (or worse): recv to the end
+    cdef bint broken            # a write failed: nothing can be sent any more
+    cdef char* rbuf             # bytes received and not consumed (incomplete heads, pipelined requests)
+    cdef int rlen
+    cdef int rcap
+    cdef char* wbuf             # bytes accepted and not sent
+    cdef int woff
+    cdef int wlen
+    cdef int wcap
+    cdef long long received     # bytes, over the connection's life
+    cdef long long sent
+    cdef Py_ssize_t receive(self, char* buf, Py_ssize_t cap) noexcept   # > 0 bytes; 0 end; -1 nothing now; -2 error
+    cdef int send(self, const char* p, Py_ssize_t n) noexcept           # 0: sent or kept; -1: broken
+    cdef int send2(self, const char* p, Py_ssize_t n, const char* q, Py_ssize_t k) noexcept
+    cdef int keep(self, const char* p, Py_ssize_t n) noexcept
+    cdef int flush(self) noexcept                                       # 0; -1: broken
+    cdef int stash(self, const char* p, Py_ssize_t n) noexcept          # into rbuf
+    cdef int reserve(self, int n) noexcept                              # room for n more bytes in rbuf
+    cdef void consume(self, int n) noexcept                             # drops n bytes from rbuf's front
+    cdef void close(self) noexcept
