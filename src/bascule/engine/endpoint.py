@@ -5,7 +5,7 @@ from cython.cimports.bascule.net.address import Address, parse_address
 from cython.cimports.libc.stdlib import free, malloc
 from cython.cimports.libc.string import memcpy
 
-from bascule.balance.balancer import make_balancer
+
 
 SCHEDULE_LIMIT = 4096  # longest unrolled round robin; beyond it the incremental balancer is used
 
@@ -109,6 +109,8 @@ class UpstreamPlan:
                     self.schedule[i] = order[i]
                 self.schedule_len = total
         if self.schedule == cython.NULL and usable:
+            from bascule.balance.balancer import make_balancer
+
             self.balancer = make_balancer(
                 upstream.type, [(n.weight, n.priority) for n in nodes], [f"{n.host}:{n.port}" for n in nodes]
             )

@@ -1,0 +1,128 @@
+"""What a plugin instance gets of the gateway: its log, clock, counters, tasks, HTTP client, metrics, kept state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Hosts:
+    """Makes hosts, and holds what outlives them: background tasks, state by plugin and key, the HTTP client."""
+
+    def __init__(self, engine: Any, plugin_attr: Mapping[str, Mapping[str, Any]]) -> None:
+        self.engine = engine
+        self.plugin_attr = plugin_attr
+        self.random = random.Random()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.kept: dict[tuple[str, str], Any] = {}
+        self._http: Any = None
+        settings = engine.settings
+        self.settings: Mapping[str, Any] = {
+            "version": settings.version,
+            "server_name": settings.server_name,
+            "https_port": None,
+            "hostname": socket.gethostname(),
+            "worker_id": engine.worker_id,
+        }
+
+    def make(self, plugin: str, holder: str) -> PluginHost:
+        return PluginHost(self, plugin, holder)
+
+    @property
+    def http(self) -> Any:
+        if self._http is None:
+            from bascule.engine.http_client import AiohttpClient
+
+            self._http = AiohttpClient()
+        return self._http
+
+    def spawn(self, coro: Coroutine[Any, Any, Any], name: str) -> None:
+        task = self.engine.loop.create_task(coro, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logging.getLogger("bascule.engine").error("task %s failed", task.get_name(), exc_info=task.exception())
+
+    async def close(self, timeout_s: float = 5.0) -> None:
+        """Awaits the background tasks, then ends what is left."""
+        pending = set(self.tasks)
+        if pending:
+            await asyncio.wait(pending, timeout=timeout_s)
+        for task in list(self.tasks):
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(set(self.tasks), timeout=1)
+        if self._http is not None:
+            await self._http.close()
+
+
+class PluginHost:
+    """plugin/host.py's Host for one plugin instance."""
+
+    def __init__(self, hosts: Hosts, plugin: str, holder: str) -> None:
+        self._hosts = hosts
+        self._plugin = plugin
+        self.holder = holder
+        self.log = logging.getLogger(f"bascule.plugin.{plugin}")
+        self.attr: Mapping[str, Any] = hosts.plugin_attr.get(plugin) or {}
+        self.settings = hosts.settings
+        self.random = hosts.random
+        self.counters = hosts.engine.counters_table
+        self.metrics = hosts.engine.metrics
+        self.now = time.time
+        self.monotonic = time.monotonic
+
+    @property
+    def http(self) -> Any:
+        return self._hosts.http
+
+    def metadata(self) -> Any:
+        return self._hosts.engine.tables.metadata(self._plugin)
+
+    def state(self, key: str, factory: Callable[[], T]) -> T:
+        kept = self._hosts.kept
+        full = (self._plugin, key)
+        if full not in kept:
+            kept[full] = factory()
+        value: T = kept[full]
+        return value
+
+    def spawn(self, coro: Coroutine[Any, Any, Any], name: str) -> None:
+        self._hosts.spawn(coro, name)
+
+    def call_later(self, seconds: float, fn: Callable[..., Any], *args: Any) -> _Later:
+        return _Later(self._hosts.engine.loop, seconds, fn, args)
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        return asyncio.sleep(seconds)
+
+
+class _Later:
+    """A timer that may be set from a hook: the loop, inside the engine's turn, only sees what call_soon gives it."""
+
+    __slots__ = ("_cancelled", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        self._cancelled = False
+
+        def arm() -> None:
+            if not self._cancelled:
+                self._timer = loop.call_later(seconds, fn, *args)
+
+        loop.call_soon(arm)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._timer is not None:
+            self._timer.cancel()

@@ -1,0 +1,28 @@
+from bascule.net.poller cimport Handle
+from bascule.engine.exchange cimport Core, Exchange, Upstream
+from bascule.engine.endpoint cimport Endpoint, UpstreamPlan
+from bascule.engine.access_log cimport AccessLog
+from bascule.engine.plan cimport ChainPlan, RoutePlan
+
+cdef class Engine(Core):
+    cdef dict endpoints             # (host, port) -> Endpoint
+    cdef dict upstream_plans        # not by route: routes with the same upstream and timeouts share one
+    cdef ChainPlan global_chain_plan
+    cdef object global_chain
+    cdef AccessLog access
+    cdef public object access_writer
+    cdef public object resolver
+    cdef list listeners
+    cdef public object hosts        # engine/plugin_host.py
+    cdef public object counters_table
+    cdef public object metrics
+    cdef readonly int worker_id
+    cdef object drained             # Future while draining
+    cdef long max_connections
+    cdef readonly long long turned_away
+
+cdef class Listener(Handle):
+    cdef Engine engine
+    cdef int port
+    cdef bint is_unix
+    cdef bint accepting

@@ -1,0 +1,355 @@
+"""The engine of one worker: listeners, endpoints, plans, and the tables that requests are matched against."""
+
+import email.utils
+import time
+
+import cython
+from cython.cimports.bascule.engine.access_log import AccessLog
+from cython.cimports.bascule.engine.client import Http1Client
+from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
+from cython.cimports.bascule.engine.exchange import Core, Exchange, Upstream
+from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
+from cython.cimports.bascule.engine.upstream import Http1Upstream
+from cython.cimports.bascule.net import cnet
+from cython.cimports.bascule.net.address import Address, format_host, port_of
+from cython.cimports.bascule.net.cnet import errno
+from cython.cimports.bascule.net.stream import SCRATCH
+from cython.cimports.bascule.wire.http1 import M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_PUT, M_TRACE
+from cython.cimports.bascule.wire.target import TARGET_KEEP_ENCODED_SLASH, TARGET_SERVLET
+from cython.cimports.libc.stdlib import free, malloc
+
+import logging
+
+from bascule.engine.plan import chain_plan
+from bascule.engine.plugin_host import Hosts
+from bascule.match.address import AddressSet
+
+
+@cython.cclass
+class Listener(Handle):
+    def __repr__(self):
+        return f"<listener fd={self.fd} port={self.port}>"
+
+    @cython.cfunc
+    def on_event(self, events: cython.uint) -> cython.int:
+        engine: Engine = self.engine
+        c: Http1Client
+        a: Address
+        fd: cython.int
+        one: cython.int = 1
+        i: cython.int
+        for i in range(128):
+            if not self.accepting:
+                return 0
+            a.size = cython.sizeof(a.storage)
+            fd = cnet.accept4(
+                self.fd,
+                cython.cast(cython.pointer(cnet.sockaddr), cython.address(a.storage)),
+                cython.address(a.size),
+                cnet.SOCK_NONBLOCK | cnet.SOCK_CLOEXEC,
+            )
+            if fd < 0:
+                return 0  # nothing left, or out of descriptors: level-triggered, so it is tried again
+            if engine.active >= engine.max_connections:
+                engine.turned_away += 1
+                cnet.close(fd)
+                continue
+            if not self.is_unix:
+                cnet.setsockopt(fd, cnet.IPPROTO_TCP, cnet.TCP_NODELAY, cython.address(one), 4)
+            c = Http1Client()
+            c.fd = fd
+            c.core = engine
+            c.is_unix = self.is_unix
+            c.local_port = self.port
+            if not self.is_unix:
+                c.host_len = format_host(cython.address(a), c.host_text)
+                c.peer_port = port_of(cython.address(a))
+            engine.accepted += 1
+            engine.active += 1
+            try:
+                self.poller.watch(c, cnet.EPOLLIN | cnet.EPOLLOUT | cnet.EPOLLRDHUP | cnet.EPOLLET)
+            except OSError:
+                engine.active -= 1
+                c.close()
+                continue
+            self.poller.arm(c, engine.header_ms)
+        return 0
+
+    @cython.cfunc
+    def on_failure(self) -> cython.int:
+        return 0
+
+
+@cython.cclass
+class Engine(Core):
+    def __init__(self, *, poller, loop, settings, counters, metrics, access_log=None, worker_id=0, plugin_attr=None):
+        self.poller = poller
+        self.loop = loop
+        self.settings = settings
+        self.log = logging.getLogger("bascule.engine")
+        self.worker_id = worker_id
+        self.scratch = cython.cast(cython.p_char, malloc(SCRATCH))
+        self.out_cap = 2 * SCRATCH
+        self.out = cython.cast(cython.p_char, malloc(self.out_cap))
+        if self.scratch == cython.NULL or self.out == cython.NULL:
+            raise MemoryError
+        self.spare = []
+        self.endpoints = {}
+        self.upstream_plans = {}
+        self.listeners = []
+        self.counters_table = counters
+        self.metrics = metrics
+        self.generation = 0
+        self.request_limits.max_line = settings.max_line_bytes
+        self.request_limits.max_head = settings.max_head_bytes
+        self.request_limits.max_fields = min(settings.max_header_fields, 128)
+        self.response_limits.max_line = settings.max_line_bytes
+        self.response_limits.max_head = settings.max_head_bytes
+        self.response_limits.max_fields = 128
+        self.max_body = settings.max_body_bytes
+        self.max_connections = settings.worker_connections
+        self.keepalive_ms = int(settings.keepalive_timeout_s * 1000)
+        self.header_ms = int(settings.client_header_timeout_s * 1000)
+        self.body_ms = int(settings.client_body_timeout_s * 1000)
+        self.send_ms = int(settings.send_timeout_s * 1000)
+        self.keepalive_requests = settings.keepalive_requests
+        self.path_flags = (TARGET_SERVLET if settings.normalize_uri_like_servlet else 0) | (
+            TARGET_KEEP_ENCODED_SLASH if settings.match_uri_encoded_slash else 0
+        )
+        name = f"{settings.server_name}/{settings.version}" if settings.server_tokens and settings.version else settings.server_name
+        self.server_line = f"Server: {name}\r\n".encode("latin-1")
+        self.show_upstream_status = settings.show_upstream_status
+        self.trusted = AddressSet(settings.trusted_addresses) if settings.trusted_addresses else None
+        self.access_writer = access_log
+        if access_log is not None:
+            self.access = AccessLog(
+                settings.access_log_format, settings.access_log_escape, settings.access_log_buffer_bytes, access_log.write
+            )
+        self.hosts = Hosts(self, plugin_attr or {})
+        poller.on_error = self.on_error
+
+    def __dealloc__(self):
+        free(self.scratch)
+        free(self.out)
+
+    def on_error(self, error, handle):
+        self.log.error("internal error at %r", handle, exc_info=error)
+
+    # ---- tables
+
+    def use_tables(self, tables) -> None:
+        """The tables to match against; call `tables_changed` after each apply."""
+        self.tables = tables
+        self.router = tables.router
+        self.tables_changed()
+
+    def tables_changed(self) -> None:
+        self.generation += 1
+        chain = self.tables.global_chain
+        if chain is not self.global_chain:
+            self.global_chain = chain
+            self.global_chain_plan = chain_plan(chain)
+
+    def make_host(self, plugin: str, holder: str):
+        return self.hosts.make(plugin, holder)
+
+    @cython.cfunc
+    def global_plan(self) -> ChainPlan:
+        return self.global_chain_plan
+
+    @cython.cfunc
+    def plan_of(self, route: object) -> RoutePlan:
+        plan: RoutePlan
+        cached = route.plan
+        if cached is not None:
+            plan = cython.cast(RoutePlan, cached)
+            if plan.generation == self.generation:
+                return plan
+        else:
+            plan = RoutePlan()
+            plan.route = route
+            plan.websocket = route.websocket
+            route.plan = plan
+        plan.refusal = route.refusal
+        plan.missing = 404 if route.service_missing else 502 if route.upstream_missing else 0
+        plan.chain = chain_plan(self.tables.chain(route))
+        plan.upstream = self.upstream_plan(route.upstream, route.timeout) if route.upstream is not None else None
+        plan.generation = self.generation
+        return plan
+
+    def upstream_plan(self, upstream, timeout) -> UpstreamPlan:
+        """Kept on the compiled upstream, one per timeout."""
+        plans = upstream.runtime
+        if plans is None:
+            plans = {}
+            upstream.runtime = plans
+        plan = plans.get(timeout)
+        if plan is None:
+            plan = UpstreamPlan(upstream, timeout, self.endpoint_for, self.settings)
+            plans[timeout] = plan
+        return plan
+
+    def endpoint_for(self, host: str, port: int) -> Endpoint:
+        endpoint = self.endpoints.get((host, port))
+        if endpoint is None:
+            endpoint = Endpoint(host, port)
+            self.endpoints[(host, port)] = endpoint
+        return endpoint
+
+    # ---- upstream connections
+
+    @cython.cfunc
+    def acquire(self, x: Exchange, e: Endpoint, plan: UpstreamPlan) -> Upstream:
+        """A pooled connection, or a new one on its way; None: none could be opened."""
+        u: Http1Upstream
+        fd: cython.int
+        i: cython.int
+        one: cython.int = 1
+        probe: cython.char[1]
+        a: cython.pointer(Address)
+        m: cython.int = x.req.m.method
+        e.picks += 1
+        while len(e.idle) and not x.no_pool:
+            u = cython.cast(Http1Upstream, e.idle.pop())
+            if u.fd < 0:
+                continue
+            if m != M_GET and m != M_HEAD and m != M_PUT and m != M_DELETE and m != M_OPTIONS and m != M_TRACE:
+                # Such a request can't be sent twice: look whether the connection still stands.
+                if cnet.recv(u.fd, probe, 1, cnet.MSG_PEEK) >= 0 or errno != cnet.EAGAIN:
+                    u.close()
+                    continue
+            u.reused = True
+            u.uses += 1
+            u.plan = plan
+            u.mark = u.sent
+            u.mark_in = u.received
+            return u
+        x.no_pool = False
+        i = e.choose()
+        a = cython.address(e.addresses[i])
+        fd = cnet.socket(a.storage.ss_family, cnet.SOCK_STREAM | cnet.SOCK_NONBLOCK | cnet.SOCK_CLOEXEC, 0)
+        if fd < 0:
+            return None
+        u = Http1Upstream()
+        u.fd = fd
+        u.core = self
+        u.endpoint = e
+        u.plan = plan
+        u.address_index = i
+        u.uses = 1
+        if a.storage.ss_family != cnet.AF_UNIX:
+            cnet.setsockopt(fd, cnet.IPPROTO_TCP, cnet.TCP_NODELAY, cython.address(one), 4)
+        if cnet.connect(fd, cython.cast(cython.pointer(cnet.sockaddr), cython.address(a.storage)), a.size) < 0:
+            if errno != cnet.EINPROGRESS:
+                u.close()
+                return None
+            u.connecting = True
+        self.poller.watch(u, cnet.EPOLLIN | cnet.EPOLLOUT | cnet.EPOLLRDHUP | cnet.EPOLLET)
+        return u
+
+    @cython.cfunc
+    def resolve(self, e: Endpoint, x: Exchange) -> cython.int:
+        """Looks the endpoint's name up; the exchange goes on when that is done."""
+        first: cython.bint = len(e.waiters) == 0
+        e.waiters.append(x)
+        if first:
+            self.resolver.look_up(e)
+        return 0
+
+    # ---- heads
+
+    @cython.cfunc
+    def need_out(self, n: cython.int) -> cython.int:
+        grown: cython.p_char
+        if n > self.out_cap:
+            grown = cython.cast(cython.p_char, malloc(n))
+            if grown == cython.NULL:
+                raise MemoryError
+            free(self.out)
+            self.out = grown
+            self.out_cap = n
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def fresh_date(self) -> cython.int:
+        if self.poller.now >= self.date_due:
+            now = time.time()
+            self.date_line = b"Date: " + email.utils.formatdate(now, usegmt=True).encode() + b"\r\n"
+            self.date_due = self.poller.now + 1000000 - cython.cast(cython.longlong, now * 1e6) % 1000000
+        return 0
+
+    @cython.cfunc
+    def record(self, x: Exchange) -> cython.int:
+        if self.access is not None:
+            self.access.record(x)
+        if self.drained is not None and self.exchanges == 0 and not self.drained.done():
+            self.loop.call_soon(self.check_drained)
+        return 0
+
+    def flush_access_log(self) -> None:
+        if self.access is not None:
+            self.access.flush()
+
+    # ---- listening and draining
+
+    def listen(self, fd: int, *, port: int = 0, unix: bool = False) -> None:
+        """Accepts on a listening socket, which becomes the engine's."""
+        listener: Listener = Listener()
+        listener.fd = fd
+        listener.engine = self
+        listener.port = port
+        listener.is_unix = unix
+        listener.accepting = True
+        self.poller.watch(listener, cnet.EPOLLIN | (cnet.EPOLLEXCLUSIVE if unix else 0))
+        self.listeners.append(listener)
+
+    def drain(self, timeout_s: float):
+        """Stops accepting, lets exchanges finish, closes idle connections; awaitable, over after timeout_s at most."""
+        listener: Listener
+        self.draining = True
+        for listener in self.listeners:
+            listener.accepting = False
+            self.poller.forget(listener)
+        self.listeners = []
+        for entry in list(self.poller.handles):
+            if isinstance(entry, Http1Client):
+                cython.cast(Http1Client, entry).drain_idle()
+        return self.wait_drained(timeout_s)
+
+    async def wait_drained(self, timeout_s):
+        import asyncio
+
+        self.drained = self.loop.create_future()
+        self.check_drained()
+        try:
+            await asyncio.wait_for(self.drained, timeout_s)
+        except TimeoutError:
+            self.log.warning("%d requests still ran after %.0f s of draining", self.exchanges, timeout_s)
+        deadline = time.monotonic() + 1
+        while self.active and time.monotonic() < deadline:  # last answers on their way out
+            await asyncio.sleep(0.01)
+        self.drained = None
+        self.flush_access_log()
+
+    def check_drained(self):
+        if self.drained is not None and self.exchanges == 0 and not self.drained.done():
+            self.drained.set_result(None)
+
+    def stats(self) -> dict:
+        """Counters since the start, as plain numbers."""
+        return {
+            "accepted": self.accepted,
+            "requests": self.requests,
+            "active_connections": self.active,
+            "exchanges": self.exchanges,
+            "by_class": [self.by_class[i] for i in range(6)],
+            "upstream_failures": self.upstream_failures,
+            "retries": self.retries,
+            "refused_heads": self.refused_heads,
+            "turned_away": self.turned_away,
+            "endpoints": len(self.endpoints),
+        }
+
+    def endpoint_states(self) -> list:
+        return [repr(e) for e in self.endpoints.values()]
