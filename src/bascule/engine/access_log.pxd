@@ -17,10 +17,11 @@ cdef class AccessLog:
     cdef bytes time_iso
     cdef long long time_due
     cdef readonly long long lines
-    cdef int record(self, Exchange x) except -1
-    cdef int room(self, int n) except -1
-    cdef int put(self, const char* p, Py_ssize_t n) except -1
-    cdef int put_escaped(self, const char* p, Py_ssize_t n) except -1
-    cdef int put_seconds(self, long long us) except -1
-    cdef int put_integer(self, long long value) except -1
-    cdef int fresh_time(self, long long now) except -1
+    cdef int record(self, Exchange x)
+    cdef int room(self, int n)
+    cdef int put(self, const char* p, Py_ssize_t n)
+    cdef int put_escaped(self, const char* p, Py_ssize_t n)
+    cdef int put_seconds(self, long long us)
+    cdef int put_integer(self, long long value)
+    cdef int put_piece(self, Exchange x, Piece piece)
+    cdef int fresh_time(self, long long now)

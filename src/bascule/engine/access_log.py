@@ -1,3 +1,5 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """Access log: one line per request in nginx's format language, formatted into a buffer, written by a thread.
 
 The variables of APISIX's default format are written straight from the exchange; any other goes through request.var().

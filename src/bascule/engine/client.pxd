@@ -23,12 +23,17 @@ cdef class Http1Client(Downstream):
     cdef const char* fp         # what feed() works on
     cdef Py_ssize_t fn
     cdef Py_ssize_t fk
-    cdef int pump(self) except -1
-    cdef int feed(self, const char* p, Py_ssize_t n) except -1
-    cdef int take_head(self) except -1
-    cdef int take_body(self) except -1
-    cdef int feed_rest(self) except -1
-    cdef int gone(self) except -1
-    cdef int refuse(self, int status) except -1
-    cdef int wind_up(self) except -1
-    cdef int linger(self) except -1
+    cdef int pump(self)
+    cdef int feed(self, const char* p, Py_ssize_t n)
+    cdef int take_head(self)
+    cdef int take_body(self)
+    cdef int feed_rest(self)
+    cdef int gone(self)
+    cdef int refuse(self, int status)
+    cdef int wind_up(self)
+    cdef int linger(self)
+    cdef void body_complete(self) noexcept
+    cdef int written(self, int result)
+    cdef char* status_line(self, char* o, int status)
+    cdef char* put_connection(self, char* o, Exchange x) noexcept
+    cdef char* put_own(self, char* o, bint dated)

@@ -1,10 +1,12 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """HTTP/1.1 towards the client: heads and bodies in, responses out, one exchange at a time, pipelining by not reading on.
 
 Bytes are consumed from the receive buffer shared by all connections; only what cannot be used yet is kept in the connection's own.
 """
 
 import cython
-from cython.cimports.bascule.engine.exchange import Core, Downstream, Exchange, Upstream
+from cython.cimports.bascule.engine.exchange import BODY_CHUNKED, BODY_NONE, BODY_PLAIN, BODY_RAW, Core, Downstream, Exchange, Upstream
 from cython.cimports.bascule.engine.forward import (
     SKIP_LENGTH,
     SKIP_SERVER,

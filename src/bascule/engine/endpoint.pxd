@@ -37,4 +37,4 @@ cdef class UpstreamPlan:
     cdef int pass_host              # 0 pass, 1 node, 2 rewrite
     cdef bytes rewrite_host
     cdef list node_hosts            # bytes per node, for pass_host node
-    cdef int pick(self, object key, set tried) except -2
+    cdef int pick(self, object key, set tried)

@@ -1,3 +1,5 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """Endpoints (one per server address and worker) and what the engine precomputes of an upstream: schedule, timeouts, limits."""
 
 import cython
@@ -119,7 +121,7 @@ class UpstreamPlan:
         free(self.schedule)
 
     @cython.cfunc
-    def pick(self, key: object, tried: set) -> cython.int:
+    def pick(self, key: object, tried: set | None) -> cython.int:
         """Index of the node to use, -1 when none is left."""
         i: cython.int
         k: cython.int

@@ -76,13 +76,13 @@ cdef class Core:
     cdef readonly long long upstream_failures
     cdef readonly long long retries
     cdef readonly long long refused_heads
-    cdef int need_out(self, int n) except -1
+    cdef int need_out(self, int n)
     cdef int fresh_date(self) noexcept
     cdef Upstream acquire(self, Exchange x, Endpoint e, UpstreamPlan plan)
     cdef RoutePlan plan_of(self, object route)
     cdef ChainPlan global_plan(self)
-    cdef int record(self, Exchange x) except -1     # access log and counters of a finished exchange
-    cdef int resolve(self, Endpoint e, Exchange x) except -1
+    cdef int record(self, Exchange x)     # access log and counters of a finished exchange
+    cdef int resolve(self, Endpoint e, Exchange x)
 
 # The client's side of exchanges.
 cdef class Downstream(Stream):
@@ -95,16 +95,16 @@ cdef class Downstream(Stream):
     cdef long served                    # requests of this connection
     cdef bint takes_chunks              # HTTP/1.1
     cdef bint close_after
-    cdef int interim(self, const char* p, Parsed* m) except -1                  # passes a 1xx on
-    cdef int begin_response(self, Exchange x, const char* p, Parsed* m, const char* body, Py_ssize_t n) except -1
-    cdef int data(self, Exchange x, const char* p, Py_ssize_t n) except -1      # body bytes in x.body_mode
-    cdef int end(self, Exchange x) except -1                                    # the response is complete
-    cdef int answer(self, Exchange x, Response r) except -1                     # a whole response made here
-    cdef int resume(self) except -1                                             # may read on
-    cdef int finished(self, Exchange x) except -1                               # the exchange is over; next request
-    cdef int abort(self) except -1                                              # close at once, truncated
-    cdef int tunnel(self, Exchange x, const char* p, Parsed* m) except -1       # a 101 head, then bytes both ways
-    cdef int more_body(self, Exchange x) except -1                              # a plugin waits for body bytes
+    cdef int interim(self, const char* p, Parsed* m)                  # passes a 1xx on
+    cdef int begin_response(self, Exchange x, const char* p, Parsed* m, const char* body, Py_ssize_t n)
+    cdef int data(self, Exchange x, const char* p, Py_ssize_t n)      # body bytes in x.body_mode
+    cdef int end(self, Exchange x)                                    # the response is complete
+    cdef int answer(self, Exchange x, Response r)                     # a whole response made here
+    cdef int resume(self)                                             # may read on
+    cdef int finished(self, Exchange x)                               # the exchange is over; next request
+    cdef int abort(self)                                              # close at once, truncated
+    cdef int tunnel(self, Exchange x, const char* p, Parsed* m)       # a 101 head, then bytes both ways
+    cdef int more_body(self, Exchange x)                              # a plugin waits for body bytes
 
 # The upstream's side of one exchange at a time.
 cdef class Upstream(Stream):
@@ -117,15 +117,14 @@ cdef class Upstream(Stream):
     cdef long long mark_in
     cdef long uses
     cdef int address_index
-    cdef int begin(self, Exchange x) except -1          # its request head has been sent
-    cdef int pump(self) except -1                       # the client can take more
-    cdef int release(self) except -1                    # the exchange is over
-    cdef int cancel(self) except -1                     # give up, close
-    cdef int tunnel_pump(self) except -1
+    cdef int begin(self, Exchange x)          # its request head has been sent
+    cdef int pump(self)                       # the client can take more
+    cdef int release(self)                    # the exchange is over
+    cdef int cancel(self)                     # give up, close
+    cdef int tunnel_pump(self)
 
 @cython.no_gc_clear
 cdef class Exchange:
-    cdef object __weakref__
     cdef Core core
     cdef Downstream down
     cdef Upstream up
@@ -196,35 +195,34 @@ cdef class Exchange:
     cdef long long sent_before
     cdef long long received_before
     cdef long long head_bytes           # of the response, as sent
-    cdef int start(self) except -1
-    cdef int run(self) except -1
+    cdef int start(self)
+    cdef int run(self)
     cdef object run_steps(self, list steps, int i)
     cdef object settle(self, Step step, object result)
-    cdef int proceed(self) except -1
-    cdef int connect(self) except -1
-    cdef int send_request(self) except -1
-    cdef int body_in(self, const char* p, Py_ssize_t n, const char* data, Py_ssize_t k, bint last) except -1
-    cdef int forward_body(self, const char* p, Py_ssize_t n) except -1
-    cdef int request_body_end(self) except -1
-    cdef int upstream_failed(self, int reason, str detail) except -1
-    cdef int on_response_head(self, const char* p, Parsed* m) except -1     # decides body_mode; -> 1: go on, 0: answered otherwise
-    cdef int response_end(self) except -1
-    cdef int push_held(self) except -1
+    cdef int connect(self)
+    cdef int send_request(self)
+    cdef int body_in(self, const char* p, Py_ssize_t n, const char* data, Py_ssize_t k, bint last)
+    cdef int forward_body(self, const char* p, Py_ssize_t n)
+    cdef int request_body_end(self)
+    cdef int upstream_failed(self, int reason, str detail)
+    cdef int on_response_head(self, const char* p, Parsed* m)     # decides body_mode; -> 1: go on, 0: answered otherwise
+    cdef int response_end(self)
+    cdef int push_held(self)
     cdef int chunk_up(self, const char* p, Py_ssize_t n) noexcept               # one chunk of a body chunked anew; -1: broken
     cpdef drop_upstream(self)
     cpdef Request ensure(self)
     cdef bint wants_body(self) noexcept
     cdef bint may_replay(self) noexcept
-    cdef int note_try(self, object status) except -1
-    cdef int attempt(self) except -1
-    cdef int next_phase(self) except -1
-    cdef int suspended(self, Step step, int i, object coro, object first) except -1
-    cdef int on_response_data(self, const char* p, Py_ssize_t n, bint last) except -1
-    cdef int respond(self, Response r, int source) except -1
-    cdef int fail(self, int status, str reason) except -1
-    cdef int finish(self) except -1
-    cdef int client_gone(self) except -1
-    cdef int filter_body(self, bytes chunk, bint last) except -1
-    cdef int run_header_filters(self) except -1
-    cdef int wake_holder(self) except -1
+    cdef int note_try(self, object status)
+    cdef int attempt(self)
+    cdef int next_phase(self)
+    cdef int suspended(self, Step step, int i, object coro, object first)
+    cdef int on_response_data(self, const char* p, Py_ssize_t n, bint last)
+    cdef int respond(self, Response r, int source)
+    cdef int fail(self, int status, str reason)
+    cdef int finish(self)
+    cdef int client_gone(self)
+    cdef int filter_body(self, bytes chunk, bint last)
+    cdef int run_header_filters(self)
+    cdef int wake_holder(self)
     cdef void reset(self) noexcept

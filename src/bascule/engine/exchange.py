@@ -1,3 +1,5 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """The exchange: one request and its response, from the parsed head to the log, whatever protocols carry it.
 
 Life: start (normalise, match) -> phases rewrite, access -> connect (pick a node, before_proxy) -> sent -> response -> done.
@@ -11,6 +13,7 @@ from cython.cimports.bascule.engine.forward import build_request, put_number
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan, Step
 from cython.cimports.bascule.net.address import format_host, port_of
 from cython.cimports.bascule.net.poller import now_us
+from cython.cimports.bascule.net.stream import Stream
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.head import Head
@@ -47,17 +50,109 @@ class ClientGone(Exception):
 
 @cython.cclass
 class Core:
-    """What exchanges share; see engine/server.py."""
+    """What exchanges share: the interface of engine/server.py's Engine."""
+
+    @cython.cfunc
+    def need_out(self, n: cython.int) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def fresh_date(self) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def acquire(self, x: Exchange, e: Endpoint, plan: UpstreamPlan) -> Upstream:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def plan_of(self, route: object) -> RoutePlan:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def global_plan(self) -> ChainPlan:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def record(self, x: Exchange) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def resolve(self, e: Endpoint, x: Exchange) -> cython.int:
+        raise NotImplementedError
 
 
 @cython.cclass
 class Downstream(Stream):
-    pass
+    """The interface of the client's side; engine/client.py speaks HTTP/1.1."""
+
+    @cython.cfunc
+    def interim(self, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def begin_response(self, x: Exchange, p: cython.p_const_char, m: cython.pointer(Parsed), body: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def data(self, x: Exchange, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def end(self, x: Exchange) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def answer(self, x: Exchange, r: Response) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def resume(self) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def finished(self, x: Exchange) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def abort(self) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def tunnel(self, x: Exchange, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def more_body(self, x: Exchange) -> cython.int:
+        raise NotImplementedError
+
+    def server_address(self) -> str:
+        raise NotImplementedError
 
 
 @cython.cclass
 class Upstream(Stream):
-    pass
+    """The interface of the upstream's side; engine/upstream.py speaks HTTP/1.1."""
+
+    @cython.cfunc
+    def begin(self, x: Exchange) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def pump(self) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def release(self) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def cancel(self) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def tunnel_pump(self) -> cython.int:
+        raise NotImplementedError
 
 
 @cython.cclass

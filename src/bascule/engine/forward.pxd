@@ -1,11 +1,11 @@
 from bascule.wire.http1 cimport Parsed
 from bascule.engine.exchange cimport Core, Exchange
 
-cdef int build_request(Core core, Exchange x) except -1                 # upstream request head into core.out; its length
+cdef int build_request(Core core, Exchange x)                 # upstream request head into core.out; its length
 cdef char* put_number(char* o, long long value) noexcept nogil
 cdef char* put_fields(char* o, const char* p, const Parsed* m, int skip) noexcept nogil
-cdef char* put_added(char* o, list added) except NULL
-cdef int size_of_added(list added) except -1
+cdef char* put_added(char* o, list added)
+cdef int size_of_added(list added)
 
 cdef enum:
     # put_fields: fields that the caller writes itself

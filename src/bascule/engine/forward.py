@@ -1,3 +1,5 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """The request head as it goes upstream: what was received, less what belongs to this hop, plus what the gateway adds.
 
 Fields that stay are copied in runs; the client's X-Forwarded-* and X-Real-IP are replaced by what this hop saw.
@@ -82,7 +84,7 @@ def put_fields(
 
 
 @cython.cfunc
-def size_of_added(added: list) -> cython.int:
+def size_of_added(added: list | None) -> cython.int:
     n: cython.int = 0
     if added is not None:
         for pair in added:
@@ -100,7 +102,7 @@ def put_bytes(o: cython.p_char, text: bytes) -> cython.p_char:
 
 
 @cython.cfunc
-def put_added(o: cython.p_char, added: list) -> cython.p_char:
+def put_added(o: cython.p_char, added: list | None) -> cython.p_char:
     if added is not None:
         for pair in added:
             o = put_bytes(o, cython.cast(bytes, cython.cast(tuple, pair)[0]))
@@ -114,7 +116,7 @@ def put_added(o: cython.p_char, added: list) -> cython.p_char:
 
 
 @cython.cfunc
-def is_added(added: list, lower: bytes) -> cython.bint:
+def is_added(added: list | None, lower: bytes) -> cython.bint:
     if added is not None:
         for pair in added:
             if cython.cast(bytes, cython.cast(tuple, pair)[0]).lower() == lower:

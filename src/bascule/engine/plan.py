@@ -1,3 +1,5 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """Chains and routes unpacked for the phase runner: what a request needs, one attribute away."""
 
 import cython

@@ -1,3 +1,5 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """The engine of one worker: listeners, endpoints, plans, and the tables that requests are matched against."""
 
 import email.utils

@@ -18,10 +18,10 @@ cdef class Http1Upstream(Upstream):
     cdef bint keep              # may be used again
     cdef long long left
     cdef Chunk chunk
-    cdef int feed(self, const char* p, Py_ssize_t n) except -1
-    cdef int feed_head(self, const char* p, Py_ssize_t n) except -1
-    cdef int feed_upgrade(self, const char* p, Parsed* m, int r) except -1
-    cdef int feed_body(self, const char* p, Py_ssize_t n) except -1
-    cdef int ended(self, bint error) except -1
-    cdef int unpool(self) except -1
-    cdef int whole(self, bint surplus) except -1
+    cdef int feed(self, const char* p, Py_ssize_t n)
+    cdef int feed_head(self, const char* p, Py_ssize_t n)
+    cdef int feed_upgrade(self, const char* p, Parsed* m, int r)
+    cdef int feed_body(self, const char* p, Py_ssize_t n)
+    cdef int ended(self, bint error)
+    cdef int unpool(self)
+    cdef int whole(self, bint surplus)

@@ -1,3 +1,5 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """HTTP/1.1 towards an upstream: one exchange at a time, then back into the pool of its endpoint.
 
 The response goes on as it is read: raw where its framing suits the client, else decoded. Reading stops while the client's

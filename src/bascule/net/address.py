@@ -1,3 +1,5 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """Socket addresses: IPv4, IPv6 and Unix sockets, without asking a resolver."""
 
 import cython

@@ -12,9 +12,9 @@ cdef class Handle:
     cdef long slot                  # tick of the wheel slot that holds it; 0: none
     cdef void* wheel_prev           # borrowed: unlinked before the handle dies
     cdef void* wheel_next
-    cdef int on_event(self, unsigned int events) except -1
-    cdef int on_timeout(self) except -1
-    cdef int on_failure(self) except -1
+    cdef int on_event(self, unsigned int events)
+    cdef int on_timeout(self)
+    cdef int on_failure(self)
 
 cdef class Poller:
     cdef int epoll
@@ -27,15 +27,15 @@ cdef class Poller:
     cdef list foreign               # (descriptor, events) of asyncio's own descriptors in this turn
     cdef list pending               # handles to be called with events 0 before sleeping again
     cdef public object on_error     # called with (exception, handle) for what an event handler let through
-    cdef int watch(self, Handle h, unsigned int events) except -1
+    cdef int watch(self, Handle h, unsigned int events)
     cdef int forget(self, Handle h) noexcept
     cdef void arm(self, Handle h, long ms) noexcept
     cdef void disarm(self, Handle h) noexcept
     cdef void place(self, Handle h, long tick) noexcept
     cdef void unlink(self, Handle h) noexcept
-    cdef int later(self, Handle h) except -1
-    cdef int turn_wheel(self) except -1
-    cdef int run_once(self, int timeout_ms) except -1
-    cdef int failed(self, Handle h, object error) except -1
+    cdef int later(self, Handle h)
+    cdef int turn_wheel(self)
+    cdef int run_once(self, int timeout_ms)
+    cdef int failed(self, Handle h, object error)
 
 cdef long long now_us() noexcept nogil

@@ -1,3 +1,5 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """The epoll loop: edge-triggered handles, a timer wheel that costs nothing per request, and asyncio as a guest.
 
 The poller is the selector of a standard asyncio loop (net/loop.py): select() turns this loop until asyncio has something to do,

@@ -1,3 +1,5 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """A buffered non-blocking socket under edge-triggered epoll.
 
 Reading: a receive that returns less than asked has drained the socket (unless the peer has closed its side, when only the end
