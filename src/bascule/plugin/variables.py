@@ -28,7 +28,7 @@ def _remote_user(request: Request) -> str | None:
     if scheme.lower() != "basic":
         return None
     try:
-        return b64decode(coded.strip(), validate=True).partition(b":")[0].decode()
+        return b64decode(coded.strip(), validate=True).partition(b":")[0].decode() or None
     except ValueError:
         return None
 

@@ -1,0 +1,95 @@
+import subprocess
+import sys
+
+import pytest
+from pydantic import Field, ValidationError
+
+from bascule.plugin import Config, Plugin
+from bascule.plugin.kit.testing import MemoryHost
+
+
+class Limits(Config):
+    count: int = Field(gt=0)
+    names: tuple[str, ...] = ()
+    ratio: float = 1.0
+    inner: "Limits | None" = None
+
+
+class Both(Plugin):
+    name = "both"
+    priority = 1
+    Config = Limits
+
+    async def access(self, request):
+        return None
+
+    def log(self, request):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("conf", "where"),
+    [
+        ({"count": "1"}, ("count",)),
+        ({"count": True}, ("count",)),
+        ({"count": 0}, ("count",)),
+        ({"count": 1, "ratio": "2"}, ("ratio",)),
+        ({"count": 1, "extra": 1}, ("extra",)),
+        ({"count": 1, "names": ["a", 1]}, ("names", 1)),
+        ({"count": 1, "inner": {"count": 1.5}}, ("inner", "count")),
+        ({}, ("count",)),
+    ],
+)
+def test_nothing_is_converted_and_nothing_unknown_passes(conf, where):
+    with pytest.raises(ValidationError) as caught:
+        Limits.model_validate(conf)
+    assert [error["loc"] for error in caught.value.errors()] == [where]
+
+
+def test_json_fills_tuples_floats_and_nested_models():
+    conf = Limits.model_validate({"count": 2, "names": ["a"], "ratio": 2, "inner": {"count": 1}})
+    assert conf == Limits(count=2, names=("a",), ratio=2.0, inner=Limits(count=1))
+
+
+def test_what_is_no_json_is_refused_with_its_place():
+    with pytest.raises(ValidationError) as caught:
+        Limits.model_validate({"count": object()})
+    assert caught.value.errors()[0]["loc"] == ("count",)
+
+
+def test_a_config_is_frozen():
+    conf = Limits(count=1)
+    with pytest.raises(ValidationError):
+        conf.count = 2
+
+
+def test_overridden_phases_are_installed_in_their_order():
+    plugin = Both(Limits(count=1), MemoryHost())
+    assert plugin.hooks() == ("access", "log")
+    assert plugin.conf.count == 1
+
+
+def test_base_phases_do_nothing():
+    plugin = Plugin(None, MemoryHost())
+    assert plugin.hooks() == ()
+    for phase in ("rewrite", "access", "before_proxy", "log"):
+        assert getattr(plugin, phase)(None) is None
+    assert plugin.header_filter(None, None) is None
+    assert plugin.body_filter(None, None, b"", True) is None
+    assert plugin.close() is None
+    assert Plugin.consumer_key(None) is None
+
+
+@pytest.mark.parametrize("module", ["bascule.plugin", "bascule.plugin.request", "bascule.plugin.variables"])
+def test_modules_import_alone(module):
+    code = f"import {module}, sys; assert 'asyncio' not in sys.modules; from bascule.plugin import Request"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_the_room_exports_what_authors_need():
+    import bascule.plugin
+
+    for name in bascule.plugin.__all__:
+        assert getattr(bascule.plugin, name).__name__ == name
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = bascule.plugin.Nothing
