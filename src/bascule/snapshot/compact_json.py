@@ -21,7 +21,8 @@ class NotJson(ValueError):
 def pack(value: Any) -> bytes:
     """Raises NotJson, e.g. for a date or a number as a key, which YAML can express and JSON can't."""
     try:
-        return orjson.dumps(value, option=_OPTIONS)
+        # A copy: what orjson returns keeps the kilobytes of its work buffer.
+        return bytes(memoryview(orjson.dumps(value, option=_OPTIONS)))
     except TypeError as error:
         raise _culprit(value, (), 0) or NotJson((), f"can't be written as JSON: {error}") from None
 

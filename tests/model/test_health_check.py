@@ -1,0 +1,46 @@
+import pytest
+
+from bascule.model.health_check import Checks
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"active": {}},
+        {"passive": {}},
+        {"active": {"type": "tcp"}, "passive": {"unhealthy": {"timeouts": 0}}},
+        {"active": {"http_path": "/ok", "req_headers": ["User-Agent: x"], "healthy": {"interval": 2, "successes": 1}}},
+    ],
+)
+def test_accepted(told, value):
+    assert told(Checks, value) == []
+
+
+def test_defaults():
+    checks = Checks.model_validate({"active": {}, "passive": {}})
+    assert checks.active.healthy.http_statuses == (200, 302)
+    assert checks.active.unhealthy.model_dump() == {
+        "interval": 1,
+        "http_statuses": (429, 404, 500, 501, 502, 503, 504, 505),
+        "http_failures": 5,
+        "tcp_failures": 2,
+        "timeouts": 3,
+    }
+    assert len(checks.passive.healthy.http_statuses) == 19
+    assert checks.passive.unhealthy.timeouts == 7
+
+
+@pytest.mark.parametrize(
+    ("value", "errors"),
+    [
+        ({}, ['$: needs "active" or "passive"']),
+        ({"active": {"type": "udp"}}, ["$.active.type: must be one of 'http', 'https' or 'tcp'"]),
+        ({"active": {"healthy": {"successes": 0}}}, ["$.active.healthy.successes: must be at least 1"]),
+        ({"passive": {"healthy": {"successes": 255}}}, ["$.passive.healthy.successes: must be at most 254"]),
+        ({"passive": {"unhealthy": {"http_statuses": [199]}}}, ["$.passive.unhealthy.http_statuses[0]: must be at least 200"]),
+        ({"active": {"healthy": {"http_statuses": [500, 500]}}}, ["$.active.healthy.http_statuses: holds 500 twice"]),
+        ({"active": {"htpp_path": "/"}}, ['$.active.htpp_path: unknown attribute "htpp_path"; did you mean "http_path"?']),
+    ],
+)  # fmt: skip
+def test_refused(told, value, errors):
+    assert told(Checks, value) == errors
