@@ -45,7 +45,7 @@ def test_accepted(told, value):
         ({"uris": ["/a", "/a"]} | UP, ["$.uris: holds '/a' twice"]),
         ({"uri": "/", "plugins": {"a": 1}}, ["$.plugins.a: must be an object"]),
         ({"uri": "/", "vars": {}} | UP, ["$.vars: must be a list"]),
-        ({"uri": "/", "hots": "a"} | UP, ['$.hots: unknown attribute "hots"; did you mean "host"?']),
+        ({"uri": "/", "hots": "a"} | UP, ['$.hots: unknown attribute "hots"; did you mean "hosts"?']),
         ({"uri": "/", "upstream": {"nodes": {"a": -1}}}, ["$.upstream.nodes.a: must be at least 0"]),
     ],
 )

@@ -41,7 +41,10 @@ def sentences(
     """(JSON path, sentence) of each error. `value` is what was validated; with `model`, the nearest known name is
     suggested for an unknown attribute. Errors of the branches of a union are told as one."""
     found: dict[str, list[str]] = {}
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details:
+        if detail["type"] == "too_short" and _has_bad_items(detail["loc"], details):
+            continue  # only those items counted that are valid
         parts, branched = _place(detail["loc"], value, detail["type"])
         told = found.setdefault(json_path(parts, root), [])
         sentence = _sentence(detail, parts, model)
@@ -57,6 +60,10 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """`; did you mean "x"?` or an empty string."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f'; did you mean "{close[0]}"?' if close else ""
+
+
+def _has_bad_items(loc: tuple[int | str, ...], details: Sequence[ErrorDetails]) -> bool:
+    return any(len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in details)
 
 
 _ABSENT = object()
