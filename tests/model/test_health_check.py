@@ -37,10 +37,13 @@ def test_defaults():
         ({"active": {"type": "udp"}}, ["$.active.type: must be one of 'http', 'https' or 'tcp'"]),
         ({"active": {"healthy": {"successes": 0}}}, ["$.active.healthy.successes: must be at least 1"]),
         ({"passive": {"healthy": {"successes": 255}}}, ["$.passive.healthy.successes: must be at most 254"]),
-        ({"passive": {"healthy": {"http_statuses": [1]}}}, ["$.passive.healthy.http_statuses[0]: must be at least 200"]),
+        (
+            {"passive": {"healthy": {"http_statuses": [1]}}},
+            ["$.passive.healthy.http_statuses[0]: must be at least 200"],
+        ),
         ({"active": {"healthy": {"http_statuses": [500, 500]}}}, ["$.active.healthy.http_statuses: holds 500 twice"]),
         ({"active": {"prot": 1}}, ['$.active.prot: unknown attribute "prot"; did you mean "port"?']),
     ],
-)  # fmt: skip
+)
 def test_refused(told, value, errors):
     assert told(Checks, value) == errors
