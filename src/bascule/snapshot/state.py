@@ -32,6 +32,7 @@ class State:
     records: dict[str, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     broken: dict[Item, Broken] = field(default_factory=dict)
     link_errors: dict[Item, tuple[ConfigError, ...]] = field(default_factory=dict)
+    changed: dict[Item, None] = field(default_factory=dict)  # whose link errors changed in this step
     _dependents: dict[Item, dict[str, set[str]]] = field(default_factory=dict)
 
     def put(self, kind: str, id: str, record: Record | None) -> None:
@@ -72,6 +73,8 @@ class State:
         return found
 
     def set_link_errors(self, item: Item, errors: tuple[ConfigError, ...]) -> None:
+        if errors != self.link_errors.get(item, ()):
+            self.changed[item] = None
         if errors:
             self.link_errors[item] = errors
         else:

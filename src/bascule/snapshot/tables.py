@@ -8,7 +8,7 @@ that change, and not a new copy each time: docs/decisions/ (tables).
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -189,7 +189,7 @@ class Tables:
     def _commit(self, outcomes: list[_Outcome]) -> Applied:
         state = self._state
         old: dict[Item, Any] = {}
-        scope: dict[Item, None] = {}  # items whose errors may have changed, in order
+        state.changed = scope = {}  # items whose errors may have changed, in order
         affected: set[Item] = set()  # items to link anew
         for outcome in outcomes:
             item = outcome.item
@@ -205,8 +205,7 @@ class Tables:
                 affected |= state.dependents(outcome.item)
         replaced = [(was, now) for was, now in map(_plugin_sets, outcomes) if was is not None and was is not now]
         self._routes.drop_shared({was for was, _ in replaced})
-        scope |= dict.fromkeys(sorted(affected))
-        self._link(old, affected.difference(old))
+        self._link(old, sorted(affected.difference(old)))
         if any(kind == "global_rules" for kind, _ in scope):
             self._link_global_rules()
         for was, now in replaced:
@@ -225,7 +224,7 @@ class Tables:
         elif record is not None and outcome.broken is None:
             record.file, record.line = outcome.change.file, outcome.change.line
 
-    def _link(self, changed: dict[Item, Any], others: set[Item]) -> None:
+    def _link(self, changed: dict[Item, Any], others: Iterable[Item]) -> None:
         """Binds items to what they refer to: `changed` ones (with the old version), and `others` that refer to such."""
         state = self._state
         consumers: list[Item] = []
