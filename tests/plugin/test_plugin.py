@@ -1,11 +1,14 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import Field, ValidationError
 
 from bascule.plugin import Config, Plugin
 from bascule.plugin.kit.testing import MemoryHost
+from bascule.plugin.registry import Registry
 
 
 class Limits(Config):
@@ -93,3 +96,32 @@ def test_the_room_exports_what_authors_need():
         assert getattr(bascule.plugin, name).__name__ == name
     with pytest.raises(AttributeError, match="Nothing"):
         _ = bascule.plugin.Nothing
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def snippets(page):
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+
+def test_what_the_docs_show_works(tmp_path, monkeypatch):
+    greeter, *others = snippets("writing-plugins.md")
+    (tmp_path / "greeter.py").write_text(greeter)
+    monkeypatch.syspath_prepend(tmp_path)
+    for snippet in others:
+        exec(snippet, {"__name__": "snippet"})
+    tests, clock = snippets("testing-plugins.md")
+    names = {}
+    exec(tests, names)
+    names["test_greets"]()
+    names["test_tells_the_upstream"]()
+    exec(clock, {})
+    monkeypatch.delitem(sys.modules, "greeter")
+    registry = Registry(None, [str(tmp_path / "greeter.py")])
+    assert (registry.get("greeter").priority, dict(registry.errors)) == (100, {})
+
+
+def test_a_plugin_takes_15_lines():
+    code = [line for line in snippets("writing-plugins.md")[0].splitlines() if line.strip()]
+    assert len(code) <= 15

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from bascule.plugin.registry import PluginDisabled, Registry, UnknownPlugin, built_in_names
+from bascule.plugin.registry import DEFAULT, PluginDisabled, Registry, UnknownPlugin, built_in_names
 
 PLUGIN = """
 from bascule.plugin import Config, Plugin
@@ -31,44 +31,45 @@ def user(tmp_path):
 
 @pytest.fixture
 def built_in(monkeypatch, tmp_path):
-    """One built-in plugin, `some-thing`, in bascule.plugins."""
+    """Built-in plugins: `file-logger`, `not-default`, and the empty `syslog`, in bascule.plugins."""
     import bascule.plugins
 
-    (tmp_path / "some_thing.py").write_text(PLUGIN.format(name="some-thing", priority=100, more=""))
-    (tmp_path / "hollow.py").write_text("")
+    (tmp_path / "file_logger.py").write_text(PLUGIN.format(name="file-logger", priority=100, more=""))
+    (tmp_path / "not_default.py").write_text(PLUGIN.format(name="not-default", priority=1, more=""))
+    (tmp_path / "syslog.py").write_text("")
     monkeypatch.setattr(bascule.plugins, "__path__", [str(tmp_path)])
     yield
-    for name in ("some_thing", "hollow"):
+    for name in ("file_logger", "syslog", "not_default"):
         sys.modules.pop(f"bascule.plugins.{name}", None)
 
 
 def test_built_in_plugins_are_imported_on_demand(built_in):
     registry = Registry()
-    assert "bascule.plugins.some_thing" not in sys.modules
-    assert registry.get("some-thing").priority == 100
-    assert registry.get("some-thing") is registry.get("some-thing")
+    assert "bascule.plugins.file_logger" not in sys.modules
+    assert registry.get("file-logger").priority == 100
+    assert registry.get("file-logger") is registry.get("file-logger")
     with pytest.raises(UnknownPlugin, match="'absent'"):
         registry.get("absent")
     with pytest.raises(UnknownPlugin, match="defines no plugin"):
-        registry.get("hollow")
+        registry.get("syslog")
 
 
 def test_names_that_could_be_paths_are_unknown(built_in):
-    for name in ("some_thing", "../some-thing", "", "Some-Thing", "os"):
+    for name in ("file_logger", "../file-logger", "", "File-Logger", "os"):
         with pytest.raises(UnknownPlugin):
             Registry().get(name)
 
 
 def test_what_the_list_leaves_out_is_disabled(built_in):
-    registry = Registry(["hollow", "nothing"])
-    with pytest.raises(PluginDisabled, match="some-thing"):
-        registry.get("some-thing")
+    registry = Registry(["syslog", "nothing"])
+    with pytest.raises(PluginDisabled, match="file-logger"):
+        registry.get("file-logger")
     assert registry.unknown == ("nothing",)
 
 
 def test_names_come_by_priority(built_in, user):
-    registry = Registry(["some-thing"], [user("high", 200), user("low", 1)])
-    assert registry.names() == ("high", "some-thing", "low")
+    registry = Registry(["file-logger"], [user("high", 200), user("low", 1)])
+    assert registry.names() == ("high", "file-logger", "low")
     assert registry.unknown == ()
 
 
@@ -79,12 +80,12 @@ def test_users_plugins_need_no_entry_in_the_list(user):
 
 
 def test_a_built_in_name_is_only_taken_on_purpose(built_in, user):
-    source = user("some-thing")
+    source = user("file-logger")
     registry = Registry(None, [source])
     assert "override = True" in registry.errors[source]
-    assert registry.get("some-thing").priority == 100
-    registry = Registry(None, [user("some-thing", more="override = True")])
-    assert registry.get("some-thing").priority == 5
+    assert registry.get("file-logger").priority == 100
+    registry = Registry(None, [user("file-logger", more="override = True")])
+    assert registry.get("file-logger").priority == 5
 
 
 def test_two_users_may_not_share_a_name(user):
@@ -137,4 +138,12 @@ def test_reload_forgets_names_that_went(user):
 
 
 def test_the_names_are_those_of_the_files(built_in):
-    assert built_in_names() == ["hollow", "some-thing"] or set(built_in_names()) >= {"hollow", "some-thing"}
+    assert sorted(built_in_names()) == ["file-logger", "not-default", "syslog"]
+
+
+def test_without_a_list_apisixs_default_holds(built_in):
+    assert "file-logger" in DEFAULT
+    with pytest.raises(PluginDisabled):
+        Registry().get("not-default")
+    assert Registry(["not-default"]).get("not-default").priority == 1
+    assert Registry().unknown == ()

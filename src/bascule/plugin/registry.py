@@ -13,6 +13,25 @@ from bascule.plugin.user_code import PluginCodeError, UserCode
 from bascule.plugin.vetting import vet
 
 PACKAGE = "bascule.plugins"
+# What APISIX enables when config.yaml has no list `plugins`; Bascule enables those of them that it has.
+DEFAULT = frozenset(
+    """
+    acl ai ai-aliyun-content-moderation ai-aws-content-moderation ai-cache ai-lakera-guard ai-prompt-decorator
+    ai-prompt-guard ai-prompt-template ai-proxy ai-proxy-multi ai-rag ai-rate-limiting ai-request-rewrite
+    api-breaker attach-consumer-label authz-casbin authz-casdoor authz-keycloak aws-lambda azure-functions
+    basic-auth body-transformer cas-auth chaitin-waf clickhouse-logger client-control consumer-restriction cors csrf
+    data-mask datadog degraphql dingtalk-auth echo elasticsearch-logger example-plugin ext-plugin-post-req
+    ext-plugin-post-resp ext-plugin-pre-req fault-injection feishu-auth file-logger forward-auth
+    google-cloud-logging graphql-limit-count graphql-proxy-cache grpc-transcode grpc-web gzip hmac-auth http-dubbo
+    http-logger inspect ip-restriction jwe-decrypt jwt-auth kafka-logger kafka-proxy key-auth lago ldap-auth
+    ldap-auth-advanced limit-conn limit-count limit-req loggly loki-logger mcp-bridge mocking multi-auth
+    oas-validator opa openfunction openid-connect openwhisk prometheus proxy-buffering proxy-cache proxy-control
+    proxy-mirror proxy-rewrite public-api real-ip redirect referer-restriction request-id request-validation
+    response-rewrite rocketmq-logger saml-auth serverless-post-function serverless-pre-function skywalking-logger
+    sls-logger splunk-hec-logging syslog tcp-logger tencent-cloud-cls traffic-label traffic-split ua-restriction
+    udp-logger uri-blocker wolf-rbac workflow zipkin
+    """.split()  # noqa: SIM905 (a word per line reads no better)
+)
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -27,13 +46,13 @@ class PluginDisabled(LookupError):
 class Registry:
     """Plugin classes by name, imported when first asked for.
 
-    `enabled`: the list `plugins` of config.yaml; None enables every built-in plugin. `user`: names of modules or
-    packages, or paths of Python files; what they define is enabled, and they are imported here and now. A user's module
-    that can't be used is reported in `errors`; the others work."""
+    `enabled`: the list `plugins` of config.yaml; None: APISIX's default list. `unknown`: names of a list that no plugin
+    has. `user`: names of modules or packages, or paths of Python files; what they define is enabled, and they are
+    imported here and now. A user's module that can't be used is reported in `errors`; the others work."""
 
     def __init__(self, enabled: Sequence[str] | None = None, user: Sequence[str] = ()) -> None:
         self._built_in: dict[str, type[Plugin]] = {}
-        self._enabled = None if enabled is None else frozenset(enabled)
+        self._enabled = DEFAULT if enabled is None else frozenset(enabled)
         self._existing = frozenset(built_in_names())
         self._code = {source: UserCode(source) for source in user}
         self._user: dict[str, type[Plugin]] = {}
@@ -41,9 +60,7 @@ class Registry:
         self._errors: dict[str, str] = {}
         for source in self._code:
             self._load(source)
-        self.unknown: tuple[str, ...] = tuple(
-            sorted(name for name in self._enabled or () if name not in self._existing and name not in self._user)
-        )
+        self.unknown = tuple(sorted(set(enabled or ()) - self._existing - self._user.keys()))
 
     @property
     def errors(self) -> MappingProxyType[str, str]:
@@ -57,7 +74,7 @@ class Registry:
             return user
         if name not in self._existing:
             raise UnknownPlugin(f"unknown plugin {name!r}")
-        if self._enabled is not None and name not in self._enabled:
+        if name not in self._enabled:
             raise PluginDisabled(f"plugin {name!r} is not enabled: the list `plugins` of config.yaml leaves it out")
         found = self._built_in.get(name)
         if found is None:
@@ -66,8 +83,7 @@ class Registry:
 
     def names(self) -> tuple[str, ...]:
         """All enabled plugins, highest priority first."""
-        enabled = self._existing if self._enabled is None else self._existing & self._enabled
-        names = enabled | self._user.keys()
+        names = (self._existing & self._enabled) | self._user.keys()
         return tuple(sorted(names, key=lambda name: (-self.get(name).priority, name)))
 
     def reload(self) -> tuple[str, ...]:
