@@ -92,11 +92,11 @@ def test_accepted(told, value):
         ({"cert": "short"}, ["$.cert: must be PEM text of 128 to 65536 characters, or a secret reference"]),
         ({"key": "short"}, ["$.key: must be PEM text of 64 to 65536 characters, or a secret reference"]),
         (
-            {"timeout": {"connect": 0, "send": 1, "raed": 1}},
+            {"timeout": {"connect": 0, "send": 1, "reed": 1}},
             [
                 "$.timeout.connect: must be greater than 0",
                 "$.timeout.read: is required",
-                '$.timeout.raed: unknown attribute "raed"; did you mean "read"?',
+                '$.timeout.reed: unknown attribute "reed"; did you mean "read"?',
             ],
         ),
     ],

@@ -35,11 +35,11 @@ def test_a_plugin_of_two_rules_is_told_and_runs_for_both(bench):
 
 def test_a_broken_rule_stops_everything_until_it_is_mended(bench):
     assert bench.tables.broken_global is None
-    bench.put("global_rules", "1", plugins={"limt": {}})
-    assert bench.tables.broken_global == 'global rule 1: unknown plugin "limt"; did you mean "limit"?'
+    bench.put("global_rules", "1", plugins={"limits": {}})
+    assert bench.tables.broken_global == 'global rule 1: unknown plugin "limits"; did you mean "limit"?'
     bench.put("global_rules", "1", plugins={"limit": {}})
     assert bench.tables.broken_global is None
-    bench.put("global_rules", "1", plugins={"limt": {}})  # the last good version serves
+    bench.put("global_rules", "1", plugins={"limits": {}})  # the last good version serves
     assert bench.tables.broken_global is None
     assert bench.tables.global_chain.names == ("limit",)
     bench.put("global_rules", "2", nonsense=1)

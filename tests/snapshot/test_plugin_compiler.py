@@ -42,9 +42,9 @@ def test_nothing_for_no_plugins(compiling):
 
 
 def test_every_fault_at_once_and_nothing_is_built(compiling):
-    assert compiling({"limt": {}, "off": {}, "limit": {"cout": 1}, "edit": {"_meta": {"x": 1}}}) is None
+    assert compiling({"limits": {}, "off": {}, "limit": {"cout": 1}, "edit": {"_meta": {"x": 1}}}) is None
     assert compiling.faults == [
-        '$.plugins.limt: unknown plugin "limt"; did you mean "limit"?',
+        '$.plugins.limits: unknown plugin "limits"; did you mean "limit"?',
         '$.plugins.off: plugin "off" is disabled: it is not in the list "plugins" of config.yaml',
         '$.plugins.limit.cout: unknown attribute "cout"; did you mean "count"?',
         '$.plugins.edit._meta.x: unknown attribute "x"',
@@ -146,11 +146,11 @@ def test_metadata(compiling):
     assert not faults
     compiling.compiler.check_metadata("edit", {}, faults)
     compiling.compiler.check_metadata("nope", {}, faults)
-    compiling.compiler.check_metadata("limit", {"relm": "r"}, faults)
+    compiling.compiler.check_metadata("limit", {"realms": "r"}, faults)
     assert faults.found == [
         ("$", 'plugin "edit" takes no metadata'),
         ("$", 'unknown plugin "nope"'),
-        ("$.relm", 'unknown attribute "relm"; did you mean "realm"?'),
+        ("$.realms", 'unknown attribute "realms"; did you mean "realm"?'),
     ]
 
 

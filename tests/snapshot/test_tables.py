@@ -43,9 +43,9 @@ def test_the_last_good_version_goes_on_serving(bench):
 
 
 def test_without_one_the_route_refuses(bench):
-    bench.put("routes", "1", uri="/a", upstream=UP, plugins={"limt": {}})
-    assert bench.route("/a").refusal.startswith("$.plugins.limt: unknown plugin")
-    bench.put("routes", "1", uri="/b", upstream=UP, plugins={"limt": {}})
+    bench.put("routes", "1", uri="/a", upstream=UP, plugins={"limits": {}})
+    assert bench.route("/a").refusal.startswith("$.plugins.limits: unknown plugin")
+    bench.put("routes", "1", uri="/b", upstream=UP, plugins={"limits": {}})
     assert (bench.route("/a"), bench.route("/b").refusal is None) == (None, False)
     bench.put("routes", "1", nonsense=1)  # unreadable: what refused goes on refusing
     assert bench.route("/b").refusal
@@ -55,7 +55,7 @@ def test_without_one_the_route_refuses(bench):
 
 
 def test_a_broken_item_that_goes_away_takes_its_errors_along(bench):
-    bench.put("routes", "1", uri="/a", upstream=UP, plugins={"limt": {}})
+    bench.put("routes", "1", uri="/a", upstream=UP, plugins={"limits": {}})
     bench.put("rotues", "1", uri="/a")
     assert len(bench.refused()) == 2
     bench.delete("routes", "1")
@@ -116,7 +116,7 @@ def test_metadata(bench):
     assert bench.tables.metadata("limit").realm == "default"
     assert bench.tables.metadata("edit") is None
     bench.put("plugin_metadata", "limit", realm="good")
-    assert bench.put("plugin_metadata", "limit", relm="bad") != []
+    assert bench.put("plugin_metadata", "limit", realms="bad") != []
     assert bench.tables.metadata("limit").realm == "good"
     bench.delete("plugin_metadata", "limit")
     assert bench.tables.metadata("limit").realm == "default"
