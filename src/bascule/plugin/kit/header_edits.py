@@ -53,17 +53,21 @@ class HeaderEdits:
         set: Iterable[tuple[str, Sequence[str]]] = (),
         remove: Iterable[str] = (),
     ) -> None:
-        self.adds = [(name, [Template(value) for value in values]) for name, values in add]
-        self.sets = [(name, [Template(value) for value in values]) for name, values in set]
+        adds = [(name, [Template(value) for value in values]) for name, values in add]
+        sets = [(name, [Template(value) for value in values]) for name, values in set]
         self.removes = tuple(remove)
-
-    @property
-    def variables(self) -> frozenset[str]:
-        """Names of the variables that the values need."""
-        edits = (*self.adds, *self.sets)
-        return frozenset(name for _, values in edits for value in values for name in value.names)
+        edits = (*adds, *sets)
+        # Names of the variables that the values need.
+        self.variables = frozenset(name for _, values in edits for value in values for name in value.names)
+        # Nearly every configuration: one constant value each, so nothing is left to decide per request.
+        constants = [(name, values[0].constant or "") for name, values in sets if len(values) == 1]
+        plain = not adds and len(constants) == len(sets) and all(text for _, text in constants)
+        self.constants = tuple(constants) if plain else ()
+        self.adds, self.sets = ([], []) if plain else (adds, sets)
 
     def apply(self, message: HasHeaders, variables: Variables) -> None:
+        for name, text in self.constants:
+            message.set_header(name, text)
         for name, values in self.adds:
             for text in _texts(values, variables):
                 message.add_header(name, text)
