@@ -55,11 +55,13 @@ def field_value(name, value):
     else:
         raise TypeError(f"header {name!r}: the value must be str, bytes or a number, not {type(value).__name__}")
     p = raw
-    for i in range(len(raw)):
+    n: cython.Py_ssize_t = len(raw)
+    for i in range(n):
         c = cython.cast(cython.uchar, p[i])
         if (c < 32 and c != 9) or c == 127:
             raise ValueError(f"header {name!r}: the value {raw!r} has a control character (RFC 9110, section 5.5)")
-    return raw.strip(b" \t")
+    # 32 and 9 are the only characters left that stand below "!".
+    return raw.strip(b" \t") if n > 0 and (p[0] <= 32 or p[n - 1] <= 32) else raw
 
 
 def find_field(head, added, name):
@@ -118,6 +120,12 @@ def without_field(head, added, name):
             i = head.find_name(name, i + 1)
     if not added:
         return []
+    n: cython.Py_ssize_t = len(name)
+    for key, _ in added:
+        if len(cython.cast(bytes, key)) == n:
+            break
+    else:
+        return added
     lower = name.lower().encode("latin-1", "replace")
     return [pair for pair in added if pair[0].lower() != lower]
 

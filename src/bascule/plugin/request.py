@@ -1,6 +1,8 @@
 # cython: annotation_typing=True
 """A request as plugins see it: read lazily from the received bytes, and what goes upstream instead of them."""
 
+from functools import lru_cache
+
 import cython
 from cython.cimports.bascule.plugin.fields import (
     all_fields,
@@ -18,6 +20,18 @@ from bascule.plugin.exchange import BodyTooLarge, MemoryExchange
 from bascule.plugin.posted import parse_posted
 from bascule.plugin.quoting import check_host, decode, decode_query, encode_target
 from bascule.plugin.variables import getter, is_derived
+
+_CONSUMER_HEADERS = ("X-Consumer-Username", "X-Credential-Identifier", "X-Consumer-Custom-ID")
+
+
+@lru_cache(maxsize=4096)
+def _consumer_fields(*values):
+    """What the upstream is told of a consumer, ready to send: the same few consumers come again and again."""
+    return [
+        (field_name(name), field_value(name, value))
+        for name, value in zip(_CONSUMER_HEADERS, values, strict=True)
+        if value is not None
+    ]
 
 
 class Request:
@@ -320,15 +334,9 @@ class Request:
         """Who is calling, from now on; the upstream is told by X-Consumer-Username, X-Credential-Identifier and
         X-Consumer-Custom-ID, and what the client itself sent under these names is removed."""
         self.consumer = binding
-        self.set_header("X-Consumer-Username", binding.consumer_name)
-        if binding.credential_id is None:
-            self.added = without_field(self.head, self.added, "X-Credential-Identifier")
-        else:
-            self.set_header("X-Credential-Identifier", binding.credential_id)
-        if binding.custom_id is None:
-            self.added = without_field(self.head, self.added, "X-Consumer-Custom-ID")
-        else:
-            self.set_header("X-Consumer-Custom-ID", binding.custom_id)
+        for name in _CONSUMER_HEADERS:
+            self.added = without_field(self.head, self.added, name)
+        self.added.extend(_consumer_fields(binding.consumer_name, binding.credential_id, binding.custom_id))
 
     # --- the rest
 

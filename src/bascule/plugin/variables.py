@@ -184,6 +184,7 @@ def getter(name: str) -> Getter:
     return _of_exchange(name)
 
 
+@lru_cache(maxsize=4096)
 def is_derived(name: str) -> bool:
     """Whether it is read off the request, so that it can't be set."""
     return name in _EXACT or name.startswith(tuple(prefix for prefix, _ in _PREFIXES))
