@@ -2,8 +2,8 @@
 
 The two dialects agree on nearly everything. What differs and is translated: names of groups and references to them
 ((?<n>…), (?'n'…), \\k<n>), \\z and \\Z, \\h, \\v, \\N, \\R, \\e, \\x{…}, \\Q…\\E, POSIX classes, and inline flags
-that do not stand at the start of the pattern. Recursion, branch reset, \\K, \\G, \\p{…} and (*VERBS) have no counterpart and are refused.
-Classes such as \\w are ASCII, as they are in PCRE without its UTF mode.
+that do not stand at the start of the pattern. Recursion, branch reset, \\K, \\G, \\p{…} and (*VERBS) have no
+counterpart and are refused. Classes such as \\w are ASCII, as they are in PCRE without its UTF mode.
 """
 
 import re
