@@ -29,17 +29,21 @@ class Reference:
 class Template:
     """Made once; `render` fills in what this request's variables are. One without a value gives its default, or ""."""
 
-    __slots__ = ("constant", "parts", "source")
+    __slots__ = ("_only", "constant", "parts", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.parts: tuple[str | Reference, ...] = tuple(_parts(source))
+        only = self.parts[0] if len(self.parts) == 1 else None
+        self._only = only if isinstance(only, Reference) else None
         # The whole text, when there is nothing to fill in.
         self.constant = "".join(map(str, self.parts)) if all(isinstance(part, str) for part in self.parts) else None
 
     def render(self, variables: Variables) -> str:
         if self.constant is not None:
             return self.constant
+        if self._only is not None:
+            return self._only.text(variables)
         return "".join([part if isinstance(part, str) else part.text(variables) for part in self.parts])
 
     __call__ = render
