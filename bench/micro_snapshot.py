@@ -13,10 +13,9 @@ import time
 from statistics import median
 from typing import Any
 
+from bascule.model.change import Change
 from bascule.plugin.plugin import Config, Plugin
 from bascule.plugin.registry import UnknownPlugin
-
-from bascule.model.change import Change
 from bascule.snapshot.tables import Tables
 
 

@@ -189,7 +189,8 @@ class Tables:
     def _commit(self, outcomes: list[_Outcome]) -> Applied:
         state = self._state
         old: dict[Item, Any] = {}
-        state.changed = scope = {}  # items whose errors may have changed, in order
+        scope: dict[Item, None] = {}  # items whose errors may have changed, in order
+        state.changed = scope
         affected: set[Item] = set()  # items to link anew
         for outcome in outcomes:
             item = outcome.item
