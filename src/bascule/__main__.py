@@ -1,0 +1,5 @@
+"""`python -m bascule`."""
+
+from bascule.cli.main import main
+
+main()

@@ -1,0 +1,170 @@
+"""A worker process: `python -m bascule.control.worker FD`. Serves; takes configuration from the supervisor over the channel.
+
+When the channel ends the supervisor is gone: the worker drains and ends too, rather than serve what nobody controls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from bascule.control.boot import Boot
+from bascule.control.channel import Channel
+from bascule.control.logs import set_up
+from bascule.engine.log_writer import LogWriter
+from bascule.engine.server import Engine
+from bascule.engine.shared_counters import SharedCounters
+from bascule.net.dns import Resolver
+from bascule.net.loop import new_loop
+from bascule.observe.metrics import Metrics
+from bascule.plugin.registry import Registry
+from bascule.snapshot.references import from_environment
+from bascule.snapshot.tables import Tables
+
+log = logging.getLogger("bascule.worker")
+
+ORPHAN_DRAIN_S = 5.0
+
+
+class Worker:
+    def __init__(self, channel: Channel, boot: Boot, loop: asyncio.AbstractEventLoop, poller: Any) -> None:
+        self._channel = channel
+        self._loop = loop
+        self._settings = boot.settings
+        self._metrics = Metrics()
+        self._writer: LogWriter | None = None
+        if boot.settings.access_log_enabled:
+            self._writer = LogWriter(boot.settings.access_log_path)
+        self._engine = Engine(
+            poller=poller,
+            loop=loop,
+            settings=boot.settings,
+            counters=SharedCounters.attach(boot.counters_fd),
+            metrics=self._metrics,
+            access_log=self._writer,
+            worker_id=boot.worker_id,
+            plugin_attr=boot.plugin_attr,
+        )
+        self._resolver = Resolver(
+            loop,
+            boot.settings.dns_servers,
+            valid_s=boot.settings.dns_valid_s,
+            timeout_s=boot.settings.resolver_timeout_s,
+            ipv6=boot.settings.enable_ipv6,
+            search=boot.settings.dns_search,
+        )
+        self._engine.resolver = self._resolver
+        self._registry = Registry(boot.enabled, boot.user_plugins)
+        self._tables = Tables(
+            self._registry,
+            self._engine.make_host,
+            boot.settings.router_mode,
+            delete_uri_tail_slash=boot.settings.delete_uri_tail_slash,
+            resolve=from_environment(os.environ),
+        )
+        applied = self._tables.apply(boot.changes)
+        boot.changes = []
+        self._engine.use_tables(self._tables)
+        for one in boot.sockets:
+            self._engine.listen(one.fd, port=one.port, unix=one.unix)
+        # What was loaded stays: the garbage collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
+        self._report("ready", boot.generation, applied.errors)
+        self._flushing = loop.create_task(self._flush_logs(), name="flush access log")
+
+    def _report(self, what: str, generation: int, errors: tuple[Any, ...]) -> None:
+        self._channel.send(
+            what,
+            generation,
+            errors,
+            self._tables.refused,
+            dict(self._tables.counts),
+            self._tables.broken_global,
+            dict(self._registry.errors),
+            self._registry.unknown,
+        )
+
+    async def _flush_logs(self) -> None:
+        while True:
+            await asyncio.sleep(max(0.01, self._settings.access_log_flush_s))
+            self._engine.flush_access_log()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                message = await self._channel.receive()
+            except EOFError:
+                log.error("the supervisor is gone: draining")
+                await self.stop(ORPHAN_DRAIN_S)
+                return
+            kind = message[0]
+            if kind == "changes":
+                _, generation, changes = message
+                applied = self._tables.apply(changes)
+                self._engine.tables_changed()
+                self._report("applied", generation, applied.errors)
+            elif kind == "reload_plugins":
+                _, generation = message
+                self._registry.reload()
+                applied = self._tables.refresh()
+                self._engine.tables_changed()
+                self._report("applied", generation, applied.errors)
+            elif kind == "collect":
+                self._channel.send("metrics", message[1], self._metrics.delta(), self._engine.stats())
+            elif kind == "reopen":
+                if self._writer is not None:
+                    self._writer.reopen()
+            elif kind == "drain":
+                await self.stop(message[1])
+                self._channel.send("drained", self._metrics.delta(), self._engine.stats())
+                await self._channel.flush()
+                return
+
+    async def stop(self, timeout_s: float) -> None:
+        self._flushing.cancel()
+        await self._engine.drain(timeout_s)
+        await self._engine.hosts.close()
+        await self._resolver.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+async def _serve(fd: int, loop: asyncio.AbstractEventLoop, poller: Any) -> None:
+    channel = await Channel.open(socket.socket(fileno=fd))
+    (boot,) = await channel.receive()
+    set_up(boot.settings.error_log_level, boot.error_log, f"worker {boot.worker_id}")
+    worker = Worker(channel, boot, loop, poller)
+    await worker.run()
+    channel.close()
+
+
+def main() -> None:
+    # Signals that a terminal or a service manager sends to the whole group are the supervisor's to act on.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    loop, poller = new_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(_serve(int(sys.argv[1]), loop, poller))
+    except EOFError:
+        sys.exit(1)
+    finally:
+        pending = asyncio.all_tasks(loop)
+        for task in pending:
+            task.cancel()
+        if pending:
+            loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        loop.close()
+
+
+if __name__ == "__main__":
+    main()

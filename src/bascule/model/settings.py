@@ -1,0 +1,276 @@
+"""config.yaml: APISIX's keys where they mean something here, and the section `bascule` for what is our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+from bascule.errors.sentences import Refused
+from bascule.model.attributes import Ip, Json
+from bascule.model.engine_settings import DEFAULT_ACCESS_LOG_FORMAT, SERVER_NAME
+from bascule.model.engine_settings import EngineSettings as EngineSettings
+from bascule.model.ignored_settings import IgnoredKey
+from bascule.model.listen import Listen, ListenAddress, addresses, as_list, ip_address, listen, network
+from bascule.model.quantity import duration_s, size_bytes
+
+T = TypeVar("T")
+
+
+def _told(convert: Callable[[object], T]) -> BeforeValidator:
+    def check(value: object) -> T:
+        try:
+            return convert(value)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+
+    return BeforeValidator(check)
+
+
+def _on_off(value: object) -> object:
+    return {"on": True, "off": False}.get(value, value) if isinstance(value, str) else value
+
+
+Size = Annotated[int, _told(size_bytes)]
+Duration = Annotated[float, _told(duration_s)]
+OnOff = Annotated[bool, BeforeValidator(_on_off)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+PluginName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+
+def _empty_list(value: object) -> object:
+    return [] if value is None else value
+
+
+def _real_ip_source(value: str) -> str:
+    return value if value == "unix:" else network(value)
+
+
+class Section(BaseModel):
+    """Scalars are lax here: "9080" is a number, since an environment variable gives nothing else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), populate_by_name=True)
+
+
+class Address(Section):
+    ip: Annotated[str, AfterValidator(ip_address)] = "127.0.0.1"
+    port: Port
+
+
+class Router(Section):
+    http: Literal["radixtree_host_uri", "radixtree_uri", "radixtree_uri_with_parameter"] = "radixtree_host_uri"
+
+
+class SslListen(Section):
+    ip: str | None = None
+    port: Port = 9443
+    enable_http2: bool | None = None
+    enable_http3: bool = False
+    enable_quic: bool = False
+
+
+class SslSection(Section):
+    enable: bool = True
+    listen: tuple[SslListen, ...] = (SslListen(),)
+
+
+class Apisix(Section):
+    node_listen: Annotated[tuple[Annotated[Listen, BeforeValidator(listen)], ...], BeforeValidator(as_list)] = (
+        Listen(port=9080),
+    )
+    enable_ipv6: bool = True
+    enable_server_tokens: bool = True
+    show_upstream_status_in_response_header: bool = False
+    delete_uri_tail_slash: bool = False
+    normalize_uri_like_servlet: bool = False
+    match_uri_encoded_slash: bool = False
+    max_post_args_readable_size: Annotated[int, Field(ge=1)] = 64
+    router: Router = Router()
+    proxy_mode: Literal["http"] = "http"
+    dns_resolver: tuple[str, ...] = ()
+    dns_resolver_valid: Duration | None = None
+    enable_resolv_search_opt: bool = True
+    resolver_timeout: Annotated[Duration, Field(gt=0)] = 5.0
+    trusted_addresses: tuple[Ip, ...] = ()
+    ssl: SslSection = SslSection()
+    status: Address = Address(port=7085)
+
+
+Provider = Literal["yaml", "json"]
+
+
+def _provider(value: object) -> object:
+    if value in ("etcd", "sqlite", "xds"):
+        raise Refused(f'"{value}" isn\'t here yet; use "yaml" (apisix.yaml) or "json" (apisix.json)')
+    return value
+
+
+class RoleSection(Section):
+    config_provider: Annotated[Provider, BeforeValidator(_provider)] = "yaml"
+
+
+class Deployment(Section):
+    role: Literal["traditional", "data_plane"] = "traditional"
+    role_traditional: RoleSection = RoleSection()
+    role_data_plane: RoleSection = RoleSection()
+
+
+class Event(Section):
+    worker_connections: Count = 10620
+
+
+class UpstreamKeepalive(Section):
+    keepalive: Annotated[int, Field(ge=0)] = 320
+    keepalive_requests: Count = 1000
+    keepalive_timeout: Duration = 60.0
+
+
+class Http(Section):
+    access_log: str = "logs/access.log"
+    access_log_format: str = DEFAULT_ACCESS_LOG_FORMAT
+    access_log_format_escape: Literal["default", "json", "none"] = "default"
+    access_log_buffer: Size = 16384
+    enable_access_log: bool = True
+    client_header_timeout: Duration = 60.0
+    client_body_timeout: Duration = 60.0
+    client_max_body_size: Size = 0
+    keepalive_timeout: Duration = 60.0
+    keepalive_requests: Count = 1000
+    send_timeout: Duration = 10.0
+    real_ip_header: str = "X-Real-IP"
+    real_ip_from: tuple[Annotated[str, AfterValidator(_real_ip_source)], ...] = ("127.0.0.1", "unix:")
+    real_ip_recursive: OnOff = False
+    upstream: UpstreamKeepalive = UpstreamKeepalive()
+
+
+def _workers(value: object) -> object:
+    return 0 if value == "auto" else value
+
+
+class NginxConfig(Section):
+    error_log: str | None = None
+    error_log_level: Literal["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"] = "warn"
+    worker_processes: Annotated[int, Field(ge=0, le=1024), BeforeValidator(_workers)] = 0
+    worker_rlimit_nofile: Count = 20480
+    worker_shutdown_timeout: Duration = 240.0
+    enable_cpu_affinity: bool = False
+    event: Event = Event()
+    http: Http = Http()
+
+
+class Bascule(Section):
+    """Our own. `plugins`: packages or files that hold a user's plugins; files relative to config.yaml."""
+
+    plugins: Annotated[tuple[str, ...], BeforeValidator(_empty_list)] = ()
+    max_uri_bytes: Annotated[Size, Field(ge=64, le=1 << 20)] = 16384
+    max_head_bytes: Annotated[Size, Field(ge=1024, le=16 << 20)] = 65536
+    max_header_fields: Annotated[int, Field(ge=1, le=10000)] = 100
+    access_log_flush: Duration = 3.0
+    shared_counters: Annotated[int, Field(ge=1024, le=1 << 26)] = 65536
+    listen_backlog: Annotated[int, Field(ge=1, le=65535)] = 4096
+    server_name: Annotated[str, Field(min_length=1, pattern=r"^[!-~ ]+$")] = SERVER_NAME
+
+
+class Exporter(Section):
+    """plugin_attr.prometheus; what else stands there is the plugin's own affair."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    enable_export_server: bool = True
+    export_uri: Annotated[str, Field(pattern=r"^/[!-~]*$")] = "/apisix/prometheus/metrics"
+    export_addr: Address = Address(port=9091)
+
+
+class PluginAttr(BaseModel):
+    """A mapping for each plugin that has one; only the exporter's is read by the gateway itself."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Json]
+
+    prometheus: Exporter = Exporter()
+
+
+class Settings(Section):
+    """The whole of config.yaml, checked. What a section lacks has its default."""
+
+    apisix: Apisix = Apisix()
+    deployment: Deployment = Deployment()
+    nginx_config: NginxConfig = NginxConfig()
+    plugins: tuple[PluginName, ...] | None = None
+    plugin_attr: PluginAttr = PluginAttr()
+    bascule: Bascule = Bascule()
+    _ignored: tuple[IgnoredKey, ...] = PrivateAttr(default=())
+    _given_attr: dict[str, Json] = PrivateAttr(default_factory=dict)
+
+    def noted(self, ignored: tuple[IgnoredKey, ...], attr: dict[str, Json]) -> Settings:
+        """The same settings, with what the document said beside them."""
+        copy = self.model_copy()
+        copy._ignored, copy._given_attr = ignored, attr
+        return copy
+
+    @property
+    def ignored(self) -> tuple[IgnoredKey, ...]:
+        """Keys that were given, or are on by default, and mean nothing here."""
+        return self._ignored
+
+    @property
+    def attr(self) -> dict[str, Json]:
+        """plugin_attr as it was given: plugin name -> attributes."""
+        return self._given_attr
+
+    @property
+    def addresses(self) -> tuple[ListenAddress, ...]:
+        return addresses(self.apisix.node_listen, self.apisix.enable_ipv6)
+
+    @property
+    def provider(self) -> Provider:
+        """ "yaml" or "json": which standalone file holds the resources."""
+        role = self.deployment
+        return (role.role_data_plane if role.role == "data_plane" else role.role_traditional).config_provider
+
+    def engine(self, version: str) -> EngineSettings:
+        apisix, http, own = self.apisix, self.nginx_config.http, self.bascule
+        return EngineSettings(
+            client_header_timeout_s=http.client_header_timeout,
+            client_body_timeout_s=http.client_body_timeout,
+            keepalive_timeout_s=http.keepalive_timeout,
+            keepalive_requests=http.keepalive_requests,
+            send_timeout_s=http.send_timeout,
+            max_body_bytes=http.client_max_body_size,
+            max_line_bytes=own.max_uri_bytes,
+            max_uri_bytes=own.max_uri_bytes,
+            max_head_bytes=own.max_head_bytes,
+            max_header_fields=own.max_header_fields,
+            worker_connections=self.nginx_config.event.worker_connections,
+            worker_shutdown_timeout_s=self.nginx_config.worker_shutdown_timeout,
+            upstream_keepalive_size=http.upstream.keepalive,
+            upstream_keepalive_idle_s=http.upstream.keepalive_timeout,
+            upstream_keepalive_requests=http.upstream.keepalive_requests,
+            dns_servers=apisix.dns_resolver,
+            dns_valid_s=apisix.dns_resolver_valid,
+            dns_search=apisix.enable_resolv_search_opt,
+            enable_ipv6=apisix.enable_ipv6,
+            resolver_timeout_s=apisix.resolver_timeout,
+            router_mode=apisix.router.http,
+            delete_uri_tail_slash=apisix.delete_uri_tail_slash,
+            normalize_uri_like_servlet=apisix.normalize_uri_like_servlet,
+            match_uri_encoded_slash=apisix.match_uri_encoded_slash,
+            max_post_args_bytes=apisix.max_post_args_readable_size * 1024,
+            trusted_addresses=apisix.trusted_addresses,
+            real_ip_header=http.real_ip_header,
+            real_ip_from=http.real_ip_from,
+            real_ip_recursive=http.real_ip_recursive,
+            server_name=own.server_name,
+            server_tokens=apisix.enable_server_tokens,
+            version=version,
+            show_upstream_status=apisix.show_upstream_status_in_response_header,
+            access_log_enabled=http.enable_access_log,
+            access_log_path=http.access_log,
+            access_log_format=http.access_log_format,
+            access_log_escape=http.access_log_format_escape,
+            access_log_buffer_bytes=http.access_log_buffer,
+            access_log_flush_s=own.access_log_flush,
+            error_log_level=self.nginx_config.error_log_level,
+        )
