@@ -28,6 +28,7 @@ class Hosts:
             "version": settings.version,
             "server_name": settings.server_name,
             "https_port": None,
+            "trusted_addresses": tuple(settings.trusted_addresses or ()),
             "hostname": socket.gethostname(),
             "worker_id": engine.worker_id,
         }

@@ -80,7 +80,8 @@ class Host(Protocol):
     def metrics(self) -> Metrics: ...
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Facts of the gateway: version, server_name, https_port (None without TLS), hostname."""
+        """Facts of the gateway: version, server_name, https_port (None without TLS), hostname,
+        trusted_addresses (of peers whose X-Forwarded-* are believed; empty when none are configured)."""
 
     def metadata(self) -> Any:
         """The plugin's Metadata as it is now, or None."""

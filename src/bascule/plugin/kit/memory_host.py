@@ -127,6 +127,7 @@ class MemoryHost:
             "server_name": "Bascule",
             "hostname": "gateway",
             "https_port": None,
+            "trusted_addresses": (),
             **(settings or {}),
         }
         self.metadata_value = metadata
