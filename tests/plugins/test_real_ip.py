@@ -87,6 +87,14 @@ def test_recursive_skips_trusted_hops_from_the_right(hops: str, client: str) -> 
     assert request.remote_addr == client
 
 
+@pytest.mark.parametrize(("proxies", "client"), [(["192.128.0.0/16"], "127.0.0.1"), (["127.0.0.1"], "1.1.1.1")])
+def test_a_peer_outside_the_gateways_trust_forwards_for_nobody(proxies: list[str], client: str) -> None:
+    conf = {"source": XFF, "trusted_addresses": TRUSTED}
+    request = get("/", headers={"X-Forwarded-For": "1.1.1.1"})
+    run(RealIp, conf, request, settings={"trusted_addresses": proxies})
+    assert request.remote_addr == client
+
+
 def test_recursive_without_a_list_takes_the_last() -> None:
     request = get("/", headers={"X-Forwarded-For": "1.1.1.1, 2.2.2.2"})
     run(RealIp, {"source": XFF, "recursive": True}, request)

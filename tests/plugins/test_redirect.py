@@ -79,15 +79,22 @@ def test_https_port(host: dict[str, Any], port: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "headers"), [("https://foo.com/", {}), ("http://foo.com/", {"X-Forwarded-Proto": "https"})]
+    ("url", "proxies", "forwarded", "goes_on"),
+    [
+        ("https://foo.com/", (), {}, True),
+        ("http://foo.com/", ("127.0.0.0/8",), {}, False),
+        ("http://foo.com/", ("127.0.0.0/8",), {"X-Forwarded-Proto": "https"}, True),
+        ("https://foo.com/", ("127.0.0.0/8",), {"X-Forwarded-Proto": "http"}, False),
+        ("http://foo.com/", ("10.0.0.0/8",), {"X-Forwarded-Proto": "https"}, False),
+        ("http://foo.com/", (), {"X-Forwarded-Proto": "https"}, False),
+    ],
 )
-def test_what_came_by_https_goes_on(url: str, headers: dict[str, str]) -> None:
-    assert run(Redirect, {"http_to_https": True}, get(url, headers=headers)).answered_by == "upstream"
-
-
-def test_what_came_to_a_proxy_by_http_is_redirected() -> None:
-    result = run(Redirect, {"http_to_https": True}, get("https://foo.com/", headers={"X-Forwarded-Proto": "http"}))
-    assert result.header("Location") == "https://foo.com/"
+def test_a_trusted_proxy_says_how_the_client_came(
+    url: str, proxies: tuple[str, ...], forwarded: dict[str, str], goes_on: bool
+) -> None:
+    settings = {"trusted_addresses": proxies}
+    result = run(Redirect, {"http_to_https": True}, get(url, headers=forwarded), settings=settings)
+    assert (result.answered_by == "upstream") is goes_on
 
 
 def test_http_to_https_may_be_off() -> None:

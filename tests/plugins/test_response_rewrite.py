@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bascule.plugin.kit.testing import Result, Upstream, get, make, run
+from bascule.plugin.kit.testing import Result, Upstream, get, make, request, run
+from bascule.plugin.response import Response
 from bascule.plugins.response_rewrite import ResponseRewrite
 from tests.plugins.faults import fault_paths, faults
 
@@ -80,8 +81,8 @@ def test_body(conf: dict[str, Any], body: bytes, received: Any) -> None:
 
 
 def test_a_new_body_is_given_once_at_the_end() -> None:
-    plugin, request = make(ResponseRewrite, {"body": "new"}), get("/")
-    result = run([plugin], request, upstream=Upstream(body=[b"a", b"b"]))  # type: ignore[list-item]
+    plugin = make(ResponseRewrite, {"body": "new"})
+    result = run([plugin], get("/"), upstream=Upstream(body=[b"a", b"b"]))  # type: ignore[list-item]
     assert result.chunks == [b"new"]
 
 
@@ -137,6 +138,13 @@ def test_filters_see_the_decoded_body(coding: str, packed: bytes) -> None:
     for chunks in (packed, [packed[i : i + 1] for i in range(len(packed))]):
         result = call(conf, chunks, {"Content-Encoding": coding, "ETag": '"1"'})
         assert (result.body, result.headers) == (b"test world\n", [])
+
+
+def test_the_length_of_the_old_body_is_gone_for_head_too() -> None:
+    plugin = make(ResponseRewrite, {"body": "new"})
+    response = Response.from_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
+    plugin.header_filter(request("HEAD", "/"), response)
+    assert response.headers() == []
 
 
 def test_headers_alone_keep_the_coding() -> None:

@@ -25,12 +25,17 @@ class RealIp(Plugin):
     def __init__(self, conf: RealIpConfig, host: Host) -> None:
         super().__init__(conf, host)
         self.trusted = IpList(conf.trusted_addresses) if conf.trusted_addresses else None
+        # With apisix.trusted_addresses, a peer that isn't among them can't say whom it forwards for.
+        proxies = host.settings["trusted_addresses"]
+        self.proxies = IpList(proxies) if proxies else None
         self.forwarded_for = conf.source == "http_x_forwarded_for"
 
     def rewrite(self, request: Request) -> None:
         if self.trusted is not None and request.remote_addr not in self.trusted:
             return
         if self.forwarded_for:
+            if self.proxies is not None and request.var("realip_remote_addr") not in self.proxies:
+                return
             client = self.forwarded_client(",".join(request.header_values("X-Forwarded-For")).split(","))
         else:
             client = parse_address(str(request.var(self.conf.source) or ""))

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from bascule.errors.sentences import Refused
 from bascule.match.regex import RegexError
 from bascule.plugin.host import Host
+from bascule.plugin.kit.ip_list import IpList
 from bascule.plugin.kit.substitution import Substitution
 from bascule.plugin.kit.template import Template
 from bascule.plugin.plugin import Config, Plugin
@@ -62,6 +63,8 @@ class Redirect(Plugin):
         self.uri = Template(conf.uri) if conf.uri else None
         self.regex_uri = Substitution(*conf.regex_uri) if conf.regex_uri else None
         port = host.attr.get("https_port") or host.settings.get("https_port")
+        # Only a proxy that apisix.trusted_addresses names may say how the client came to it.
+        self.proxies = IpList(host.settings["trusted_addresses"])
         self.https_port = "" if port in (None, 443) else f":{port}"
 
     def rewrite(self, request: Request) -> Response | None:
@@ -80,7 +83,10 @@ class Redirect(Plugin):
 
     def to_https(self, request: Request) -> Response | None:
         """301; 308 for methods whose body must be sent again (RFC 9110, section 15.4.9)."""
-        if (request.header("X-Forwarded-Proto") or request.scheme) != "http":
+        scheme = request.scheme
+        if request.var("realip_remote_addr") in self.proxies:
+            scheme = request.header("X-Forwarded-Proto") or scheme
+        if scheme != "http":
             return None
         location = quote(f"https://{request.host}{self.https_port}{request.request_uri}", safe=_VISIBLE)
         return Response(301 if request.method in ("GET", "HEAD") else 308, headers={"Location": location})

@@ -165,8 +165,8 @@ class ResponseRewrite(Plugin):
 
 
 def body_is_new(response: Response) -> None:
-    """Drops what was said of the old body: its coding, and what caches know it by."""
-    for name in ("Content-Encoding", "ETag", "Last-Modified"):
+    """Drops what was said of the old body: length, coding, and what caches know it by."""
+    for name in ("Content-Length", "Content-Encoding", "ETag", "Last-Modified"):
         response.remove_header(name)
 
 
