@@ -22,6 +22,7 @@ WHOLE_ROOM = {
     "engine/test_bad_upstreams.py",
     "engine/test_slow_clients.py",
     "engine/test_smuggling.py",
+    "plugins/test_documented.py",
     "snapshot/test_golden.py",
     "snapshot/test_incremental.py",
 }
