@@ -25,6 +25,7 @@ WHOLE_ROOM = {
     "plugins/test_documented.py",
     "snapshot/test_golden.py",
     "snapshot/test_incremental.py",
+    "snapshot/test_totality.py",
 }
 
 
