@@ -44,7 +44,9 @@ class Entry:
                 Candidate(self, uri, path, host, pattern) for host, pattern in hosts.items() for uri, path in paths
             ]
         else:
-            self.hosts = tuple((host.key, host.prefix, pattern) for host, pattern in hosts.items()) or None
+            # As in the tree of hosts: an exact one first, then the longest wildcard.
+            ranked = sorted(hosts.items(), key=lambda item: (item[0].prefix, -len(item[0].key)))
+            self.hosts = tuple((host.key, host.prefix, pattern) for host, pattern in ranked) or None
             self.candidates = [Candidate(self, uri, path, None, None) for uri, path in paths]
 
 

@@ -67,8 +67,10 @@ def _parse_parameters(pattern: str) -> PathPattern:
 
 def capture(captures: tuple[tuple[int, str, bool], ...], path: bytes) -> dict[str, str]:
     """The values of a pattern's parameters in a path that fits it."""
-    segments = decode(path).split("/")
-    return {name: "/".join(segments[number:]) if rest else segments[number] for number, name, rest in captures}
+    segments = path.split(b"/")
+    return {
+        name: decode(b"/".join(segments[number:]) if rest else segments[number]) for number, name, rest in captures
+    }
 
 
 def parse_host(pattern: str) -> HostPattern:
@@ -87,10 +89,13 @@ def _without_port(host: str) -> str:
 
 
 def encode(text: str) -> bytes:
-    """Text of a configuration as the bytes a request would have."""
-    return text.encode("utf-8", "surrogateescape")
+    """Text of a configuration as the bytes a request has for it; never fails."""
+    return text.encode("utf-8", "surrogatepass")
 
 
-def decode(data: bytes) -> str:
-    """The inverse of `encode`, for any bytes."""
-    return data.decode("utf-8", "surrogateescape")
+def decode(raw: bytes) -> str:
+    """UTF-8; latin-1 for bytes that aren't UTF-8. Never fails, never gives surrogates."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

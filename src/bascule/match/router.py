@@ -52,6 +52,10 @@ class Router:
         self.host_tree = Radix(False)
         self.any_host = Radix()
 
+    @classmethod
+    def __class_getitem__(cls, item):
+        return cls  # Router[Value] is for type checkers
+
     # Changes
 
     def add(self, key, match, value):
