@@ -16,7 +16,7 @@ from bascule.model.yaml_document import YamlDocument, YamlRefused
 
 
 def parse_settings(data: bytes, file: str | None, environ: Mapping[str, str]) -> Settings:
-    """The settings that the text of a config.yaml gives; b"" gives the defaults. Raises ConfigRefused, all errors in it."""
+    """What the text of a config.yaml says; b"" gives the defaults. Raises ConfigRefused with all errors."""
     try:
         document = YamlDocument(data, environ)
     except YamlRefused as refused:

@@ -2,8 +2,8 @@
 
 In YAML the reference becomes a placeholder first, and the parsed scalar gets the value: so a value may hold any
 character (a PEM text, a password with `#` or `: `) and never changes the structure of the file, and a reference in a
-comment asks for nothing. The result is what textual replacement gives otherwise: in quotes it stays a string, unquoted it is
-typed as if it had been written there.
+comment asks for nothing. Otherwise the result is what textual replacement gives: in quotes it stays a string, unquoted
+it is typed as if it had been written there.
 """
 
 from __future__ import annotations

@@ -138,9 +138,7 @@ def _check_depth(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _MAX_DEPTH:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"is nested more than {_MAX_DEPTH} deep", event.start_mark
-                )
+                raise ValueError(f"is nested more than {_MAX_DEPTH} deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 

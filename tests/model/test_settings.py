@@ -1,0 +1,44 @@
+import pickle
+
+from bascule.model.config_yaml import parse_settings
+from bascule.model.engine_settings import EngineSettings
+from bascule.model.settings import Settings
+
+
+def test_the_defaults_are_the_engine_settings_own() -> None:
+    assert Settings().engine("") == EngineSettings()
+
+
+def test_engine_settings_can_be_sent_to_a_worker() -> None:
+    engine = parse_settings(b"nginx_config: {http: {send_timeout: 3s, keepalive_requests: '7'}}", None, {}).engine(
+        "0.1"
+    )
+    assert (engine.send_timeout_s, engine.keepalive_requests, engine.version) == (3, 7, "0.1")
+    assert pickle.loads(pickle.dumps(engine)) == engine
+
+
+def test_every_form_of_node_listen() -> None:
+    text = b"apisix: {node_listen: [9080, '9081', {ip: '::1', port: 90}, 'unix:/tmp/x'], enable_ipv6: false}"
+    assert [str(a) for a in parse_settings(text, None, {}).addresses] == [
+        "http://0.0.0.0:9080",
+        "http://0.0.0.0:9081",
+        "http://[::1]:90",
+        "unix:/tmp/x",
+    ]
+
+
+def test_the_provider_is_the_role_s() -> None:
+    assert Settings().provider == "yaml"
+    assert (
+        parse_settings(b"deployment: {role: data_plane, role_data_plane: {config_provider: json}}", None, {}).provider
+        == "json"
+    )
+
+
+def test_plugin_attr_is_kept_as_it_was_given() -> None:
+    settings = parse_settings(
+        b"plugin_attr: {prometheus: {export_addr: {port: 1}, metric_prefix: x}, y: {z: 1}}", None, {}
+    )
+    assert settings.plugin_attr.prometheus.export_addr.port == 1
+    assert settings.plugin_attr.prometheus.export_addr.ip == "127.0.0.1"
+    assert settings.attr == {"prometheus": {"export_addr": {"port": 1}, "metric_prefix": "x"}, "y": {"z": 1}}
