@@ -68,9 +68,7 @@ def _parse_parameters(pattern: str) -> PathPattern:
 def capture(captures: tuple[tuple[int, str, bool], ...], path: bytes) -> dict[str, str]:
     """The values of a pattern's parameters in a path that fits it."""
     segments = path.split(b"/")
-    return {
-        name: decode(b"/".join(segments[number:]) if rest else segments[number]) for number, name, rest in captures
-    }
+    return {name: decode(b"/".join(segments[number:]) if rest else segments[number]) for number, name, rest in captures}
 
 
 def parse_host(pattern: str) -> HostPattern:
