@@ -7,6 +7,8 @@ SOURCES = ROOT / "src" / "bascule"
 
 # Files without behaviour of their own: frozen data and protocols. Everything else has tests.
 PURE_DATA: set[str] = {
+    "balance/picker.py",
+    "match/route_match.py",
     "model/change.py",
     "snapshot/applied.py",
     "snapshot/chain.py",
