@@ -1,6 +1,8 @@
 import gzip
 import logging
+import time
 import zlib
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -10,8 +12,11 @@ from bascule.plugin.kit.testing import Result, Upstream, get, make, request, run
 from bascule.plugin.response import Response
 from bascule.plugins.response_rewrite import ResponseRewrite
 from tests.plugins.faults import fault_paths, faults
+from tests.servers.gateway import Gateway
+from tests.servers.raw import RawConnection, RawUpstream
 
 HELLO = b"hello world\n"
+FIRST_L = [{"regex": "l", "replace": "L"}]
 brotli: Any = import_module("brotli")
 
 
@@ -245,3 +250,50 @@ def test_refuses(conf: dict[str, Any], path: str) -> None:
 )
 def test_sentences(conf: dict[str, Any], sentence: str) -> None:
     assert [told for _, told in faults(ResponseRewrite, conf)] == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("conf", "head", "pieces", "body"),
+    [
+        ({"body": "new"}, b"Content-Length: 12\r\n", [b"hello ", b"world\n"], b"new"),
+        ({"body": "new"}, b"Transfer-Encoding: chunked\r\n", [b"5\r\nhello\r\n", b"0\r\n\r\n"], b"new"),
+        ({"body": ""}, b"Content-Length: 5\r\n", [b"hello"], b""),
+        ({"body": "new"}, b"Content-Length: 0\r\n", [], b"new"),
+        ({"filters": FIRST_L}, b"Transfer-Encoding: chunked\r\n", [b"3\r\nhel\r\n", b"2\r\nlo\r\n0\r\n\r\n"], b"heLlo"),
+        ({"filters": FIRST_L}, b"Content-Length: 5\r\n", [b"hel", b"lo"], b"heLlo"),
+        (
+            {"filters": FIRST_L},
+            b"Content-Encoding: gzip\r\nContent-Length: %d\r\n" % len(gzip.compress(b"hello", mtime=0)),
+            [gzip.compress(b"hello", mtime=0)],
+            b"heLlo",
+        ),
+        ({"headers": {"X-Done": "yes"}}, b"Content-Length: 5\r\n", [b"hel", b"lo"], b"hello"),
+    ],
+)
+def test_served(
+    conf: dict[str, Any],
+    head: bytes,
+    pieces: list[bytes],
+    body: bytes,
+    gateway: Callable[..., Gateway],
+    raw_upstream: Callable[..., RawUpstream],
+) -> None:
+    def play(connection: RawConnection) -> None:
+        while True:
+            method = connection.read_request().method
+            connection.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
+            for piece in pieces if method != "HEAD" else ():
+                connection.send(piece)
+                time.sleep(0.01)
+
+    upstream = {"type": "roundrobin", "nodes": {raw_upstream(play).address: 1}}
+    rule = {"id": "1", "plugins": {"response-rewrite": {"headers": {"X-Rule": "1"}}}}
+    route = {"id": "1", "uri": "/*", "plugins": {"response-rewrite": conf}, "upstream": upstream}
+    serving = gateway({"routes": [route], "global_rules": [rule]})
+    with serving.client() as client:
+        for method in ("GET", "HEAD", "GET"):
+            answer = client.request(method, "/")
+            assert (answer.status, answer.body) == (200, b"" if method == "HEAD" else body)
+            assert answer.header("X-Rule") == "1"
+            assert answer.header("Content-Encoding") is None
+        assert client.request("GET", "/").header("X-Done") == conf.get("headers", {}).get("X-Done")
