@@ -146,7 +146,8 @@ cdef class Exchange:
     cdef int state
     cdef int status
     cdef int source                     # 0 gateway, 1 plugin, 2 upstream
-    cdef bint head_request
+    cdef bint head_request              # the client's method is HEAD
+    cdef bint head_sent                 # the method sent upstream is: a plugin may have changed it
     cdef bint websocket                 # the client asked for an upgrade and the route allows it
     # request body
     cdef bint has_body

@@ -538,6 +538,7 @@ class Exchange:
         self.endpoint.active += 1
         if self.held is not None and not self.body_done:
             self.recode = m.chunked != 0
+        self.head_sent = self.head_request if rq is None or rq.method_out is None else rq.method_out == b"HEAD"
         n = build_request(core, self)
         self.state = X_SENT
         self.t_sent = core.poller.now
@@ -830,11 +831,17 @@ class Exchange:
         if bodyless and not self.filtering:
             self.body_mode = BODY_NONE
         elif self.filtering:
-            if m.content_length >= 0 and (self.response.length_kept or observed_only(self.chain.body_filter)):
+            if (
+                m.content_length >= 0
+                and not self.head_sent
+                and (self.response.length_kept or observed_only(self.chain.body_filter))
+            ):
                 self.body_mode = BODY_PLAIN
             else:
                 self.body_mode = BODY_CHUNKED if down.takes_chunks else BODY_PLAIN
                 cython.cast(object, self.response).remove_header("Content-Length")
+        elif self.head_sent:  # the client waits for a body, but only its head was asked for: an empty one
+            self.body_mode = BODY_CHUNKED if down.takes_chunks else BODY_PLAIN
         elif m.content_length >= 0:
             self.body_mode = BODY_RAW
         elif m.chunked:

@@ -224,7 +224,7 @@ class Http1Upstream(Upstream):
         if not x.on_response_head(p, m):
             return 0
         b = n - r
-        if x.head_request or m.status == 204 or m.status == 304:
+        if x.head_sent or m.status == 204 or m.status == 304:
             self.state = U_LENGTH
             self.left = 0
         elif m.chunked:
