@@ -1,3 +1,5 @@
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -5,6 +7,8 @@ import pytest
 from bascule.plugin.kit.testing import Sent, get, run
 from bascule.plugins.proxy_rewrite import ProxyRewrite
 from tests.plugins.faults import fault_paths, faults
+from tests.servers.gateway import Gateway
+from tests.servers.raw import RawConnection, RawUpstream
 
 HEADER_VALUE = "invalid value character in header 'X'"
 
@@ -158,3 +162,38 @@ def test_refuses(conf: dict[str, Any], path: str) -> None:
 )
 def test_sentences(conf: dict[str, Any], sentence: str) -> None:
     assert faults(ProxyRewrite, conf)[0][1].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent_as", "length", "body"),
+    [
+        ("GET", "HEAD", None, b""),
+        ("HEAD", "POST", "5", b""),
+        ("GET", "POST", "5", b"hello"),
+        ("POST", "GET", "5", b"hello"),
+    ],
+)
+def test_a_changed_method_keeps_connections_in_step(
+    asked: str,
+    sent_as: str,
+    length: str | None,
+    body: bytes,
+    gateway: Callable[..., Gateway],
+    raw_upstream: Callable[..., RawUpstream],
+) -> None:
+    def play(connection: RawConnection) -> None:
+        while True:
+            method = connection.read_request().method
+            assert method == sent_as
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+            if method != "HEAD":
+                time.sleep(0.05)
+                connection.send(b"hello")
+
+    upstream = {"type": "roundrobin", "nodes": {raw_upstream(play).address: 1}}
+    conf = {"proxy-rewrite": {"method": sent_as}}
+    serving = gateway({"routes": [{"id": "1", "uri": "/*", "plugins": conf, "upstream": upstream}]})
+    with serving.client() as client:
+        for _ in range(3):
+            answer = client.request(asked, "/")
+            assert (answer.status, answer.header("Content-Length"), answer.body) == (200, length, body)
