@@ -2,9 +2,9 @@
 # ruff: noqa: F821  (types and constants stand in chunk.pxd)
 """Scanner of the chunked transfer coding (RFC 9112, section 7.1), an automaton that can stop between any two bytes.
 
-Stricter than the grammar where leniency has made requests ambiguous: no blanks around sizes and extensions, at most 15 hex
-digits, a bound on the size line and on the trailer section, CRLF only, and no trailer that would change framing, routing or
-authentication if somebody merged it into the head (RFC 9110 6.5.1).
+Stricter than the grammar where leniency has made requests ambiguous: no blanks around sizes and extensions, at most 15
+hex digits, a bound on the size line and on the trailer section, CRLF only, and no trailer that would change framing,
+routing or authentication if somebody merged it into the head (RFC 9110 6.5.1).
 """
 
 import cython
@@ -204,8 +204,7 @@ def framing(
             elif not TOKEN[c]:
                 return -1
             else:
-                # Beyond the array only the fact that the name is longer than any forbidden one matters; the array holds the
-                # whole of those and every prefix.
+                # The array holds every name that is refused; longer ones differ by their length.
                 if s.name_len < MAX_NAME:
                     s.name[s.name_len] = c | 0x20
                     s.name_len += 1

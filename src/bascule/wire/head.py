@@ -8,7 +8,6 @@ from cython.cimports.bascule.wire.http1 import (
     FIELD_REMOVED,
     Field,
     Limits,
-    Parsed,
     name_is,
     parse_request,
     parse_response,
@@ -122,12 +121,8 @@ class Head:
         return out
 
     def headers(self):
-        i: cython.int
-        out: list = []
-        for i in range(self.m.nfields):
-            if not self.m.fields[i].flags & FIELD_REMOVED:
-                out.append((self.name(i), self.value(i)))
-        return out
+        kept: list = [i for i in range(self.m.nfields) if not self.m.fields[i].flags & FIELD_REMOVED]
+        return [(self.name(i), self.value(i)) for i in kept]
 
     def parse(self, data: bytes, request: bool = True):
         limits: Limits

@@ -1,4 +1,8 @@
 # Parsed head of one HTTP/1.1 message: offsets into the bytes that were parsed.
+cdef extern from "arpa/inet.h" nogil:
+    int AF_INET6
+    int inet_pton(int family, const char* text, void* address)
+
 cdef enum:
     MAX_FIELDS = 128
 

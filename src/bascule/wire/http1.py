@@ -2,9 +2,9 @@
 # ruff: noqa: F821  (types and constants stand in http1.pxd)
 """Parser of HTTP/1.1 message heads (RFC 9112), one pass, nothing allocated, no Python object touched.
 
-Both parsers answer the head's length, 0 while the head is incomplete, or the negated status to refuse it with. The verdict
-depends on the bytes alone, never on how they were split: a line is judged when its LF has arrived, and limits are measured on
-the first `max_line + 2` and `max_head` bytes. What is refused and why stands in THREAT_MODEL.md.
+Both parsers answer the head's length, 0 while the head is incomplete, or the negated status to refuse it with.
+The verdict depends on the bytes alone, never on how they were split: a line is judged when its LF has arrived, and
+limits are measured on the first `max_line + 2` and `max_head` bytes. What is refused and why stands in THREAT_MODEL.md.
 """
 
 import cython
@@ -103,29 +103,32 @@ def has_control(p: cython.p_const_char, n: cython.int) -> cython.bint:
 @cython.nogil
 @cython.exceptval(check=False)
 def authority_ok(p: cython.p_const_char, n: cython.int, need_port: cython.bint) -> cython.bint:
-    """host [":" port], without userinfo. A host is a name, an IPv4 address or an IPv6 address in brackets; a port is 1-65535.
+    """host [":" port], without userinfo: a name, an IPv4 address or an IPv6 address in brackets; ports are 1-65535.
 
-    Narrower than RFC 3986 on purpose: percent-encoding and sub-delimiters in a host would be further spellings of one name,
-    and no host that can be resolved needs them.
+    Narrower than RFC 3986 on purpose: percent-encoding and sub-delimiters in a host would be further spellings of one
+    name, and no host that can be resolved needs them.
     """
+    text: cython.char[48]
+    address: cython.uchar[16]
+    q: cython.p_const_char
     i: cython.int = 0
-    k: cython.int = 0
+    k: cython.int
     port: cython.int = 0
     c: cython.int
     if n == 0:
         return False
     if p[0] == b"[":
-        i = 1
-        while i < n and p[i] != b"]":
-            c = p[i]
-            if c == 58:
-                k += 1
-            elif not (48 <= c <= 57 or 65 <= c <= 70 or 97 <= c <= 102 or c == 46):
-                return False
-            i += 1
-        if i == n or k < 2 or i > 46:
+        q = cython.cast(cython.p_const_char, memchr(p, 93, n))
+        if q == cython.NULL:
             return False
-        i += 1
+        k = cython.cast(cython.int, q - p) - 1
+        if k > 45:
+            return False
+        memcpy(text, p + 1, k)
+        text[k] = 0
+        if inet_pton(AF_INET6, text, address) != 1:
+            return False
+        i = k + 2
     else:
         while i < n and is_in(p + i, NAME):
             # An empty label ("a..b", ".a") is no name; a single final dot is the root.
@@ -150,8 +153,8 @@ def authority_ok(p: cython.p_const_char, n: cython.int, need_port: cython.bint) 
 @cython.nogil
 @cython.exceptval(check=False)
 def is_end_to_end(p: cython.p_const_char, n: cython.int) -> cython.bint:
-    """Fields that framing, routing or authentication rest on: Connection can't have them stripped (RFC 9110 7.6.1 forbids
-    naming fields that are meant for all recipients; attackers name them to blind the next hop)."""
+    """Fields that framing, routing or authentication rest on: Connection can't strip them. RFC 9110 7.6.1 forbids
+    naming fields that are meant for all recipients; attackers name them to blind the next hop."""
     if n > 12 and same(p, b"x-forwarded-", 12):
         return True
     if n == 4:
@@ -196,7 +199,7 @@ def next_item(p: cython.p_const_char, pos: cython.int, end: cython.int, length: 
 @cython.nogil
 @cython.exceptval(check=False)
 def read_connection(p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
-    """All Connection fields: close, keep-alive, upgrade, and the names of further hop-by-hop fields. Returns 0 or -431."""
+    """All Connection fields: close, keep-alive, upgrade, names of further hop-by-hop fields. Returns 0 or -431."""
     i: cython.int
     k: cython.int
     pos: cython.int
@@ -268,7 +271,7 @@ def read_length(p: cython.p_const_char, n: cython.int) -> cython.longlong:
 def read_field(
     p: cython.p_const_char, m: cython.pointer(Parsed), f: cython.pointer(Field), request: cython.bint
 ) -> cython.int:
-    """What the gateway itself must know of one field. Returns 0, 1 (a Connection field that needs a full reading) or -status."""
+    """What the gateway itself must know of one field. Returns 0, 1 (Connection needs a full reading) or -status."""
     name: cython.p_const_char = p + f.name_off
     value: cython.p_const_char = p + f.value_off
     n: cython.int = f.name_len
@@ -334,9 +337,8 @@ def read_field(
         if same(name, b"te", 2):
             f.flags = FIELD_DROP
             read_te(p, m, f)
-    elif n == 19:
-        if request and same(name, b"proxy-authorization", 19):
-            f.flags = FIELD_DROP
+    elif n == 19 and same(name, b"proxy-authorization", 19):
+        f.flags = FIELD_DROP
     return 0
 
 
@@ -457,7 +459,7 @@ def method_id(p: cython.p_const_char, n: cython.int) -> cython.int:
 @cython.nogil
 @cython.exceptval(check=False)
 def read_target(p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
-    """The four forms of a request target (RFC 9112 3.2). Returns 0 or -400. An authority in it goes to host_off/host_len."""
+    """The four forms of a request target (RFC 9112 3.2). Returns 0 or -400; an authority in it becomes the host."""
     t: cython.p_const_char = p + m.target_off
     q: cython.p_const_char
     n: cython.int = m.target_len
@@ -529,7 +531,7 @@ def parse_request(p, n, m, limits):
     host_len: cython.int
     if n < 1:
         return 0
-    # A TLS record or other foreign protocol is told by its first byte; its sender waits for us, so don't wait for an LF.
+    # A TLS record or other foreign protocol is told by its first byte; its sender waits for us, so wait for no LF.
     if not is_in(p, TOKEN):
         return -400
     if cap > limits.max_head:
@@ -574,6 +576,23 @@ def parse_request(p, n, m, limits):
     return r
 
 
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def forget_body(p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.void:
+    """RFC 9110 8.6, RFC 9112 6.1: 1xx and 204 have no body and must not announce one. A server that does may send it as
+    well, so the announcement isn't passed on and the connection isn't used again."""
+    i: cython.int
+    if m.chunked or m.content_length > 0:
+        m.close = 1
+    if m.content_length >= 0:
+        for i in range(m.nfields):
+            if m.fields[i].name_len == 14 and same(p + m.fields[i].name_off, b"content-length", 14):
+                m.fields[i].flags |= FIELD_DROP
+    m.chunked = 0
+    m.content_length = -1
+
+
 def parse_response(p, n, m, limits):
     q: cython.p_const_char
     cap: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, limits.max_line) + 2
@@ -606,9 +625,8 @@ def parse_response(p, n, m, limits):
     r = parse_fields(p, e + 2, n, m, limits, False)
     if r < 0:
         return -502
-    # RFC 9112 6.3: a 204 has no body. One that announces a body may send it, so its connection can't be used again.
-    if r > 0 and m.status == 204 and (m.chunked or m.content_length > 0):
-        m.close = 1
+    if r > 0 and (m.status == 204 or m.status < 200):
+        forget_body(p, m)
     return r
 
 
@@ -684,6 +702,22 @@ def parse_bytes(data: bytes, max_line: cython.int, max_head: cython.int, max_fie
     if r <= 0:
         return r
     return as_dict(data, cython.address(m), request)
+
+
+def parse_repeatedly(data: bytes, rounds: cython.int):
+    m: Parsed
+    limits: Limits
+    i: cython.int
+    r: cython.Py_ssize_t = 0
+    limits.max_line = 8192
+    limits.max_head = 32768
+    limits.max_fields = 100
+    for i in range(rounds):
+        if data[0] == 72:  # "HTTP/1.1 200"
+            r += parse_response(data, len(data), cython.address(m), cython.address(limits))
+        else:
+            r += parse_request(data, len(data), cython.address(m), cython.address(limits))
+    return r
 
 
 def parse_request_bytes(

@@ -40,8 +40,8 @@ def hex_digit(c: cython.int) -> cython.int:
 @cython.nogil
 @cython.exceptval(check=False)
 def end_segment(out: cython.p_char, start: cython.int, o: cython.int, flags: cython.int) -> cython.int:
-    """The segment out[start:o] (after a slash at start - 1) is complete. Returns where the next one starts, without regard to
-    the slash that may follow: start when it vanishes, an earlier segment's start for "..", -1 above the root, else o."""
+    """The segment out[start:o], after the slash at start - 1, is complete. Returns the length of the path so far: start
+    when the segment vanishes, an earlier segment's start for "..", -1 above the root, else o."""
     i: cython.int
     if flags & TARGET_SERVLET:
         for i in range(start, o):
