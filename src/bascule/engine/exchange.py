@@ -536,6 +536,8 @@ class Exchange:
         self.up = u
         u.x = self
         self.endpoint.active += 1
+        if self.upstream.balancer is not None:
+            self.upstream.balancer.on_start(self.node)
         if self.held is not None and not self.body_done:
             self.recode = m.chunked != 0
         self.head_sent = self.head_request if rq is None or rq.method_out is None else rq.method_out == b"HEAD"
@@ -748,6 +750,8 @@ class Exchange:
             self.up = None
             u.x = None
             self.endpoint.active -= 1
+            if self.upstream.balancer is not None:
+                self.upstream.balancer.on_finish(self.node, (self.core.poller.now - self.t_sent) / 1e6, False)
             u.cancel()
 
     @cython.cfunc
@@ -972,7 +976,7 @@ class Exchange:
             self.up = None
             u.x = None
             self.endpoint.active -= 1
-            if self.upstream.balancer is not None and self.node >= 0:
+            if self.upstream.balancer is not None:
                 self.upstream.balancer.on_finish(self.node, (self.t_end - self.t_sent) / 1e6, self.upstream_status != 0)
             if self.response_done and self.body_sent_or_none() and self.state == X_RESPONSE:
                 u.release()
