@@ -1,0 +1,304 @@
+"""limit-count: so many requests per time window."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Annotated, Literal, NamedTuple, Self
+
+import orjson
+from pydantic import Field, model_validator
+
+from bascule.plugin import Config, Host, Plugin, Request, Response
+from bascule.plugin.kit.quota import DelayedQuota, FixedQuota, RedisFixedQuota, RedisSlidingQuota, SlidingQuota, Taken
+from bascule.plugin.kit.redis import RedisConf, script_runner
+from bascule.plugin.kit.template import Template
+
+Number = Annotated[int, Field(gt=0)] | Annotated[str, Field(min_length=1)]
+MOST = 2**53 - 1  # what every JSON reader holds exactly
+INFO = "rate_limiting_info"  # in request.ctx, for the variable of that name
+
+
+class Rule(Config):
+    count: Number
+    time_window: Number
+    key: str
+    header_prefix: str | None = None
+
+
+class LimitCountConfig(RedisConf):
+    count: Number | None = None
+    time_window: Number | None = None
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1)] | None = None
+    window_type: Literal["fixed", "sliding"] = "fixed"
+    key: str = "remote_addr"
+    key_type: Literal["var", "var_combination", "constant"] = "var"
+    group: str | None = None
+    policy: Literal["local", "redis", "redis-cluster", "redis-sentinel"] = "local"
+    rejected_code: Annotated[int, Field(ge=200, le=599)] = 503
+    rejected_msg: Annotated[str, Field(min_length=1)] | None = None
+    show_limit_quota_header: bool = True
+    allow_degradation: bool = False
+    sync_interval: float = -1
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.rules is None and (self.count is None or self.time_window is None):
+            raise ValueError('either "count" and "time_window" or "rules" is required')
+        if self.rules is not None and (self.count is not None or self.time_window is not None):
+            raise ValueError('"count" and "time_window" don\'t go together with "rules"')
+        if self.sync_interval != -1 and self.sync_interval < 0.1:
+            raise ValueError('"sync_interval" is at least 0.1 s, or -1 for none')
+        if isinstance(self.time_window, int) and self.sync_interval >= self.time_window:
+            raise ValueError('"sync_interval" must be shorter than "time_window"')
+        self.require_redis(self.policy)
+        return self
+
+
+class LimitCountMetadata(Config):
+    limit_header: str = "X-RateLimit-Limit"
+    remaining_header: str = "X-RateLimit-Remaining"
+    reset_header: str = "X-RateLimit-Reset"
+
+
+class InvalidLimit(ValueError):
+    """A count or window that came out of variables and can't be used."""
+
+
+class Limit(NamedTuple):
+    """One limit: which counter a request belongs to, and how much that allows."""
+
+    prefix: str
+    read_key: Callable[[Request], str | None]  # None: the limit doesn't apply
+    count: int | Template
+    window_s: int | Template
+    names: tuple[str, str, str] | None  # headers; None: those of the metadata
+
+
+class LimitCount(Plugin):
+    name = "limit-count"
+    priority = 1002
+    version = 0.5
+    Config = LimitCountConfig
+    Metadata = LimitCountMetadata
+    encrypt_fields = ("redis_password", "sentinel_password")
+
+    conf: LimitCountConfig
+
+    def __init__(self, conf: LimitCountConfig, host: Host) -> None:
+        super().__init__(conf, host)
+        # An edit of the limit starts its counters anew; one elsewhere in the resource leaves them alone.
+        scope = host.holder if conf.group is None else f"group/{conf.group}"
+        self._limits = self._read_limits(f"limit-count/{scope}/{_version(conf)}/")
+        self._slot = f"limit-count {host.holder}"
+        self._fell_back = False
+        self._delayed: DelayedQuota | None = None
+        sliding = conf.window_type == "sliding"
+        if conf.policy == "local":
+            self._quota: FixedQuota | SlidingQuota | DelayedQuota
+            self._quota = SlidingQuota(host.counters, host.now) if sliding else FixedQuota(host.counters)
+            self._use_plain_hooks()
+            return
+        run = script_runner(conf, conf.policy, host)
+        if conf.sync_interval > 0:
+            self._delayed = self._quota = DelayedQuota(host, run, conf.sync_interval, sliding)
+            return
+        self._redis = RedisSlidingQuota(run, host.now) if sliding else RedisFixedQuota(run)
+        self.needs_task = True  # type: ignore[misc]
+        self.access = self._access_redis  # type: ignore[method-assign]
+
+    def hooks(self) -> tuple[str, ...]:
+        return ("access", "header_filter") if self.conf.show_limit_quota_header else ("access",)
+
+    def close(self) -> None:
+        if self._delayed is not None:
+            self._delayed.close()
+
+    # --- the hooks
+
+    def access(self, request: Request) -> Response | Awaitable[Response | None] | None:
+        """Limits that are decided on this machine."""
+        for limit in self._limits:
+            key = limit.read_key(request)
+            if key is None:
+                continue
+            try:
+                count, window_s = _read(limit.count, "count", request), _read(limit.window_s, "time_window", request)
+            except InvalidLimit as error:
+                return self._fail(str(error))
+            key = _full_key(limit, key, window_s)
+            answer = self._decide(request, limit, key, count, self._quota.take(key, 1, count, window_s))
+            if answer is not None:
+                return answer
+        return None
+
+    async def _access_redis(self, request: Request) -> Response | None:
+        for limit in self._limits:
+            key = limit.read_key(request)
+            if key is None:
+                continue
+            try:
+                count, window_s = _read(limit.count, "count", request), _read(limit.window_s, "time_window", request)
+            except InvalidLimit as error:
+                return self._fail(str(error))
+            key = _full_key(limit, key, window_s)
+            try:
+                taken = await self._redis.take(key, 1, count, window_s)
+            except Exception as error:  # whatever the client, the network or the script raise
+                if self.conf.allow_degradation:
+                    self.host.log.warning("failed to limit count, the request passes: %s", error)
+                    return None
+                return self._fail(str(error))
+            answer = self._decide(request, limit, key, count, taken)
+            if answer is not None:
+                return answer
+        return None
+
+    def header_filter(self, request: Request, response: Response) -> None:
+        for limit, _, count, remaining, reset_s in request.ctx.get(self._slot, ()):
+            names = limit.names or self._metadata_names()
+            response.set_header(names[0], str(count))
+            response.set_header(names[1], str(remaining) if remaining > 0 else "0")
+            response.set_header(names[2], str(int(reset_s + 0.999)))
+
+    def _decide(self, request: Request, limit: Limit, key: str, count: int, taken: Taken) -> Response | None:
+        remaining, reset_s = taken
+        ctx = request.ctx
+        info = (limit, key, count, remaining, reset_s)
+        ctx[INFO] = info[1:]
+        if limit.names is None:
+            ctx[self._slot] = (info,)
+        else:
+            ctx.setdefault(self._slot, []).append(info)
+        return None if remaining >= 0 else self._reject()
+
+    # --- the common case: one limit with fixed numbers in a fixed window on this machine
+
+    def _use_plain_hooks(self) -> None:
+        limit = self._limits[0]
+        if self.conf.rules is not None or not isinstance(self._quota, FixedQuota):
+            return
+        if isinstance(limit.count, int) and isinstance(limit.window_s, int):
+            self._incr = self.host.counters.incr
+            self._read_key, self._prefix, self._count, self._window_s = (
+                limit.read_key,
+                limit.prefix,
+                limit.count,
+                float(limit.window_s),
+            )
+            self._count_text = str(limit.count)
+            self.access = self._access_plain  # type: ignore[method-assign]
+            self.header_filter = self._header_filter_plain  # type: ignore[method-assign]
+
+    def _access_plain(self, request: Request) -> Response | None:
+        key = self._prefix + self._read_key(request)  # type: ignore[operator]
+        used, reset_s = self._incr(key, 1, self._window_s)
+        remaining = self._count - used
+        ctx = request.ctx
+        ctx[INFO] = ctx[self._slot] = (key, self._count, remaining, reset_s)
+        return None if remaining >= 0 else self._reject()
+
+    def _header_filter_plain(self, request: Request, response: Response) -> None:
+        info = request.ctx.get(self._slot)
+        if info is not None:  # None: a plugin before this one answered
+            limit_name, remaining_name, reset_name = self._metadata_names()
+            remaining = info[2]
+            response.set_header(limit_name, self._count_text)
+            response.set_header(remaining_name, str(remaining) if remaining > 0 else "0")
+            response.set_header(reset_name, str(int(info[3] + 0.999)))
+
+    # --- answers
+
+    def _reject(self) -> Response:
+        conf = self.conf
+        if conf.rejected_msg is None:
+            return Response(conf.rejected_code)
+        return Response(conf.rejected_code, {"error_msg": conf.rejected_msg})
+
+    def _fail(self, reason: str) -> Response:
+        self.host.log.error("failed to limit count: %s", reason)
+        return Response(500, {"error_msg": "failed to limit count"})
+
+    def _metadata_names(self) -> tuple[str, str, str]:
+        metadata = self.host.metadata()
+        if metadata is None:
+            return ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+        return metadata.limit_header, metadata.remaining_header, metadata.reset_header
+
+    # --- the conf, read
+
+    def _read_limits(self, prefix: str) -> tuple[Limit, ...]:
+        conf = self.conf
+        if conf.rules is None:
+            assert conf.count is not None
+            assert conf.time_window is not None
+            read_key = self._key_reader(conf.key, conf.key_type)
+            return (Limit(prefix, read_key, _number(conf.count), _number(conf.time_window), None),)
+        limits = []
+        for n, rule in enumerate(conf.rules, 1):
+            stem = f"X-{rule.header_prefix or n}-RateLimit-"
+            names = (f"{stem}Limit", f"{stem}Remaining", f"{stem}Reset")
+            key = Template(rule.key)
+            limits.append(
+                Limit(f"{prefix}{n}/", _rule_reader(key), _number(rule.count), _number(rule.time_window), names)
+            )
+        return tuple(limits)
+
+    def _key_reader(self, key: str, key_type: str) -> Callable[[Request], str]:
+        if key_type == "constant":
+            return lambda request: key
+        if key_type == "var" and key == "remote_addr":
+            return attrgetter("remote_addr")
+        if key_type == "var":
+            return lambda request: _text(request.var(key)) or self._fallback(request)
+        template = Template(key)
+        return lambda request: template.render_if_any(request) or self._fallback(request)
+
+    def _fallback(self, request: Request) -> str:
+        if not self._fell_back:
+            self._fell_back = True
+            self.host.log.warning('the value of the key "%s" is empty, the client\'s address is used', self.conf.key)
+        return request.remote_addr
+
+
+def _version(conf: LimitCountConfig) -> str:
+    """A short digest of all that says what is counted."""
+    irrelevant = {"rejected_code", "rejected_msg", "show_limit_quota_header", "allow_degradation", "group"}
+    dumped = orjson.dumps(conf.model_dump(exclude=irrelevant), option=orjson.OPT_SORT_KEYS)
+    return blake2b(dumped, digest_size=8).hexdigest()
+
+
+def _number(value: int | str) -> int | Template:
+    return value if isinstance(value, int) else Template(value)
+
+
+def _read(number: int | Template, name: str, request: Request) -> int:
+    """The number for this request; a client may have had a hand in it, so nothing odd is let through."""
+    if isinstance(number, int):
+        return number
+    text = number.render(request)
+    try:
+        value = float(text)
+    except ValueError:
+        raise InvalidLimit(f"{name}: the resolved value {text!r} is not a number") from None
+    if not value > 0:
+        raise InvalidLimit(f"{name}: the resolved value must be a positive number, not {text}")
+    if value > MOST:
+        raise InvalidLimit(f"{name}: the resolved value exceeds the safe integer range: {text}")
+    if value != int(value):
+        raise InvalidLimit(f"{name}: the resolved value must be an integer, not {text}")
+    return int(value)
+
+
+def _full_key(limit: Limit, key: str, window_s: int) -> str:
+    """Windows of different lengths are different counters; the count may change within one."""
+    return f"{limit.prefix}{key}" if isinstance(limit.window_s, int) else f"{limit.prefix}{window_s}/{key}"
+
+
+def _rule_reader(key: Template) -> Callable[[Request], str | None]:
+    return lambda request: key.render_if_any(request)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
