@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 64 << 20
 
 
-class HttpClient:
+class AiohttpClient:
     """Implements plugin.host.HttpClient. Proxies of the environment are not used, cookies are not kept, redirects and
     compressed bodies come back as they are."""
 
@@ -33,7 +33,9 @@ class HttpClient:
         self._idle_s = idle_s
         self._max_answer_bytes = max_answer_bytes
         self._user_agent = user_agent
-        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, ClientSession] = weakref.WeakKeyDictionary()
+        self._sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, ClientSession] = (
+            weakref.WeakKeyDictionary()
+        )
 
     async def request(
         self,

@@ -40,8 +40,8 @@ class ForwardAuth(Plugin):
 
     def __init__(self, conf: ForwardAuthConfig, host: Host) -> None:
         super().__init__(conf, host)
-        self._extra = [(name, Template(value)) for name, value in (conf.extra_headers or {}).items()]
-        self._needs_body = conf.request_method == "POST" or any(template.needs_body for _, template in self._extra)
+        self._extra = {name: Template(value) for name, value in (conf.extra_headers or {}).items()}
+        self._needs_body = conf.request_method == "POST" or any(map(_reads_body, self._extra.values()))
 
     async def access(self, request: Request) -> Response | None:
         conf = self.conf
@@ -92,12 +92,10 @@ class ForwardAuth(Plugin):
             ("X-Forwarded-Uri", request.request_uri),
             ("X-Forwarded-For", request.remote_addr),
         ]
-        headers += [(name, template.render(request)) for name, template in self._extra]
+        headers += [(name, template.render(request)) for name, template in self._extra.items()]
         ours = {name.lower() for name, _ in headers}
-        wanted = (*BODY_FIELDS, *self.conf.request_headers) if self.conf.request_method == "POST" else (
-            self.conf.request_headers
-        )
-        for name in wanted:
+        about_body = BODY_FIELDS if self.conf.request_method == "POST" else ()
+        for name in (*about_body, *self.conf.request_headers):
             if name.lower() not in ours:
                 ours.add(name.lower())
                 headers += [(name, value) for value in request.header_values(name)]
@@ -111,6 +109,10 @@ class ForwardAuth(Plugin):
             for value in _values(headers, name):
                 response.add_header(name, value)
         return response
+
+
+def _reads_body(template: Template) -> bool:
+    return any(name.startswith(("post_arg", "graphql_", "request_body")) for name in template.names)
 
 
 def _values(headers: list[tuple[str, str]], name: str) -> list[str]:

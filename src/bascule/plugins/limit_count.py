@@ -71,7 +71,7 @@ class Limit(NamedTuple):
 
     prefix: str
     read_key: Callable[[Request], str | None]  # None: the limit doesn't apply
-    count: int | Template
+    allowed: int | Template
     window_s: int | Template
     names: tuple[str, str, str] | None  # headers; None: those of the metadata
 
@@ -124,7 +124,7 @@ class LimitCount(Plugin):
             if key is None:
                 continue
             try:
-                count, window_s = _read(limit.count, "count", request), _read(limit.window_s, "time_window", request)
+                count, window_s = _read(limit.allowed, "count", request), _read(limit.window_s, "time_window", request)
             except InvalidLimit as error:
                 return self._fail(str(error))
             key = _full_key(limit, key, window_s)
@@ -139,7 +139,7 @@ class LimitCount(Plugin):
             if key is None:
                 continue
             try:
-                count, window_s = _read(limit.count, "count", request), _read(limit.window_s, "time_window", request)
+                count, window_s = _read(limit.allowed, "count", request), _read(limit.window_s, "time_window", request)
             except InvalidLimit as error:
                 return self._fail(str(error))
             key = _full_key(limit, key, window_s)
@@ -179,15 +179,15 @@ class LimitCount(Plugin):
         limit = self._limits[0]
         if self.conf.rules is not None or not isinstance(self._quota, FixedQuota):
             return
-        if isinstance(limit.count, int) and isinstance(limit.window_s, int):
+        if isinstance(limit.allowed, int) and isinstance(limit.window_s, int):
             self._incr = self.host.counters.incr
             self._read_key, self._prefix, self._count, self._window_s = (
                 limit.read_key,
                 limit.prefix,
-                limit.count,
+                limit.allowed,
                 float(limit.window_s),
             )
-            self._count_text = str(limit.count)
+            self._count_text = str(limit.allowed)
             self.access = self._access_plain  # type: ignore[method-assign]
             self.header_filter = self._header_filter_plain  # type: ignore[method-assign]
 
@@ -233,16 +233,14 @@ class LimitCount(Plugin):
         if conf.rules is None:
             assert conf.count is not None
             assert conf.time_window is not None
-            read_key = self._key_reader(conf.key, conf.key_type)
-            return (Limit(prefix, read_key, _number(conf.count), _number(conf.time_window), None),)
+            key = self._key_reader(conf.key, conf.key_type)
+            return (Limit(prefix, key, _number(conf.count), _number(conf.time_window), None),)
         limits = []
         for n, rule in enumerate(conf.rules, 1):
             stem = f"X-{rule.header_prefix or n}-RateLimit-"
             names = (f"{stem}Limit", f"{stem}Remaining", f"{stem}Reset")
-            key = Template(rule.key)
-            limits.append(
-                Limit(f"{prefix}{n}/", _rule_reader(key), _number(rule.count), _number(rule.time_window), names)
-            )
+            read_key = _rule_reader(Template(rule.key))
+            limits.append(Limit(f"{prefix}{n}/", read_key, _number(rule.count), _number(rule.time_window), names))
         return tuple(limits)
 
     def _key_reader(self, key: str, key_type: str) -> Callable[[Request], str]:
@@ -253,7 +251,7 @@ class LimitCount(Plugin):
         if key_type == "var":
             return lambda request: _text(request.var(key)) or self._fallback(request)
         template = Template(key)
-        return lambda request: template.render_if_any(request) or self._fallback(request)
+        return lambda request: _rendered(template, request) or self._fallback(request)
 
     def _fallback(self, request: Request) -> str:
         if not self._fell_back:
@@ -297,7 +295,16 @@ def _full_key(limit: Limit, key: str, window_s: int) -> str:
 
 
 def _rule_reader(key: Template) -> Callable[[Request], str | None]:
-    return lambda request: key.render_if_any(request)
+    """A rule whose variables are all missing doesn't apply; one without variables always does."""
+    constant = key.constant
+    return lambda request: _rendered(key, request) if constant is None else constant
+
+
+def _rendered(template: Template, request: Request) -> str | None:
+    """None when no variable of the template has a value (or it has no variables)."""
+    if all(request.var(name) in (None, "") for name in template.names):
+        return None
+    return template.render(request)
 
 
 def _text(value: object) -> str:

@@ -105,8 +105,10 @@ def generate(schema: dict[str, Any], random: Random) -> Any:
 def _is_a(value: Any, kind: str) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
-    types = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
-    return isinstance(value, types.get(kind, ()))
+    if kind == "number":
+        return isinstance(value, int | float)
+    types: dict[str, type] = {"object": dict, "array": list, "string": str, "integer": int}
+    return kind in types and isinstance(value, types[kind])
 
 
 def to_xml(value: Any, tag: str = "data") -> str:

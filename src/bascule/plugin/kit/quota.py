@@ -1,7 +1,7 @@
 """Counting against a quota in time windows: exact on this machine, in Redis, or here with a delayed sync to Redis.
 
-A fixed window starts at its first use. A sliding window is estimated from two aligned ones: what was used in the present
-one plus the share of the previous one that the window still covers, as if that had come evenly.
+A fixed window starts at its first use. A sliding window is estimated from two aligned ones: what was used in the
+present one plus the share of the previous one that the window still covers, as if that had come evenly.
 
 `take` returns (remaining, seconds until the window ends); remaining < 0 means that the quota is used up.
 """
