@@ -226,7 +226,7 @@ def test_bad_configurations(conf: dict[str, Any], sentence: str) -> None:
 
 def test_rate_limiting_info_is_kept() -> None:
     plugin = make(LimitCount, TWO)
-    key, count, remaining, reset_s = run(plugin, get("/")).request.ctx["rate_limiting_info"]
+    key, count, remaining, reset_s, _ = run(plugin, get("/")).request.ctx["rate_limiting_info"]
     assert key.startswith("limit-count/routes/1/")
     assert key.endswith("/127.0.0.1")
     assert (count, remaining, reset_s) == (2, 1, 60)

@@ -7,3 +7,5 @@ cdef list all_fields(Head head, list added)
 cdef list without_field(Head head, list added, str name)
 cdef bytes field_name(object name)
 cdef bytes field_value(object name, object value)
+cdef bytes checked_name(object name)
+cdef bint is_among(list added, str name) except -1

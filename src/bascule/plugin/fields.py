@@ -3,7 +3,6 @@
 """Header fields as plugins read and write them: a received head together with what was added to it."""
 
 import re
-from functools import lru_cache
 
 import cython
 from cython.cimports.bascule.wire.http1 import FIELD_REMOVED
@@ -24,17 +23,28 @@ _RESERVED = frozenset(
 )
 
 
-@lru_cache(maxsize=1024)
-def _checked_name(name):
+# Names that were checked already -> as bytes. Bounded: plugins may make names out of what clients send.
+_known = cython.declare(dict, {})
+_MOST_KNOWN = cython.declare(cython.int, 1024)
+_SMALL = cython.declare(tuple, tuple(str(n).encode() for n in range(4000)))
+
+
+def field_name(name):
+    """The name as bytes. ValueError unless it is a token that plugins may set."""
+    raw = _known.get(name)
+    return raw if raw is not None else checked_name(name)
+
+
+def checked_name(name):
     if _TOKEN.fullmatch(name) is None:
         raise ValueError(f"header name {name!r} is not a token (RFC 9110, section 5.6.2)")
     if name.lower() in _RESERVED:
         raise ValueError(f"header {name!r} is written by the gateway itself, a plugin can't set it")
-    return name.encode()
-
-
-def field_name(name):
-    return _checked_name(name)
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    raw: bytes = name.encode()
+    _known[name] = raw
+    return raw
 
 
 def field_value(name, value):
@@ -50,6 +60,8 @@ def field_value(name, value):
             raw = value.encode("utf-8", "replace")
     elif isinstance(value, bytes):
         raw = value
+    elif type(value) is int:
+        return _SMALL[value] if 0 <= value < len(_SMALL) else str(value).encode()
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         raw = str(value).encode()
     else:
@@ -113,21 +125,41 @@ def all_fields(head, added):
 def without_field(head, added, name):
     """Flags the head's fields of this name as removed; returns the added ones that stay (a list of one's own)."""
     i: cython.int
+    n: cython.int = cython.cast(cython.int, len(name))
     if head is not None:
-        i = head.find_name(name, 0)
-        while i >= 0:
-            head.m.fields[i].flags |= FIELD_REMOVED
-            i = head.find_name(name, i + 1)
+        for i in range(head.m.nfields):
+            if head.m.fields[i].name_len == n:  # otherwise there is none, which is the common case
+                i = head.find_name(name, i)
+                while i >= 0:
+                    head.m.fields[i].flags |= FIELD_REMOVED
+                    i = head.find_name(name, i + 1)
+                break
     if not added:
         return []
-    n: cython.Py_ssize_t = len(name)
-    for key, _ in added:
-        if len(cython.cast(bytes, key)) == n:
-            break
-    else:
+    if not is_among(added, name):
         return added
     lower = name.lower().encode("latin-1", "replace")
     return [pair for pair in added if pair[0].lower() != lower]
+
+
+def is_among(added, name):
+    """Whether a field of this name was added; the name may be in any case."""
+    i: cython.Py_ssize_t
+    k: cython.Py_ssize_t
+    n: cython.Py_ssize_t = len(name)
+    raw: bytes
+    p: cython.p_const_char
+    for i in range(len(added)):
+        raw = cython.cast(tuple, added[i])[0]
+        if len(raw) != n:
+            continue
+        p = raw
+        k = 0
+        while k < n and (p[k] | 32) == (cython.cast(cython.int, ord(name[k])) | 32):
+            k += 1
+        if k == n:
+            return True
+    return False
 
 
 def check_field(name, value=""):

@@ -158,15 +158,15 @@ class LimitCount(Plugin):
     def header_filter(self, request: Request, response: Response) -> None:
         for limit, _, count, remaining, reset_s in request.ctx.get(self._slot, ()):
             names = limit.names or self._metadata_names()
-            response.set_header(names[0], str(count))
-            response.set_header(names[1], str(remaining) if remaining > 0 else "0")
-            response.set_header(names[2], str(int(reset_s + 0.999)))
+            response.set_header(names[0], count)
+            response.set_header(names[1], max(0, remaining))
+            response.set_header(names[2], int(reset_s + 0.999))
 
     def _decide(self, request: Request, limit: Limit, key: str, count: int, taken: Taken) -> Response | None:
         remaining, reset_s = taken
         ctx = request.ctx
         info = (limit, key, count, remaining, reset_s)
-        ctx[INFO] = info[1:]
+        ctx[INFO] = (*info[1:], self)
         if limit.names is None:
             ctx[self._slot] = (info,)
         else:
@@ -187,7 +187,7 @@ class LimitCount(Plugin):
                 limit.allowed,
                 float(limit.window_s),
             )
-            self._count_text = str(limit.allowed)
+            self._count_text = b"%d" % limit.allowed
             self.access = self._access_plain  # type: ignore[method-assign]
             self.header_filter = self._header_filter_plain  # type: ignore[method-assign]
 
@@ -195,18 +195,19 @@ class LimitCount(Plugin):
         key = self._prefix + self._read_key(request)  # type: ignore[operator]
         used, reset_s = self._incr(key, 1, self._window_s)
         remaining = self._count - used
-        ctx = request.ctx
-        ctx[INFO] = ctx[self._slot] = (key, self._count, remaining, reset_s)
+        request.ctx[INFO] = (key, self._count, remaining, reset_s, self)
         return None if remaining >= 0 else self._reject()
 
     def _header_filter_plain(self, request: Request, response: Response) -> None:
-        info = request.ctx.get(self._slot)
-        if info is not None:  # None: a plugin before this one answered
-            limit_name, remaining_name, reset_name = self._metadata_names()
-            remaining = info[2]
-            response.set_header(limit_name, self._count_text)
-            response.set_header(remaining_name, str(remaining) if remaining > 0 else "0")
-            response.set_header(reset_name, str(int(info[3] + 0.999)))
+        info = request.ctx.get(INFO)
+        # None: a plugin before this one answered. Another instance's: that one ran later and has the last word.
+        if info is None or info[4] is not self:
+            return
+        limit_name, remaining_name, reset_name = self._metadata_names()
+        set_header = response.set_header
+        set_header(limit_name, self._count_text)
+        set_header(remaining_name, info[2] if info[2] > 0 else b"0")
+        set_header(reset_name, int(info[3] + 0.999))
 
     # --- answers
 
