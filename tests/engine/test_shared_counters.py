@@ -119,7 +119,7 @@ def test_names_of_every_kind() -> None:
     with pytest.raises(UnicodeEncodeError):
         table.incr("\ud800", 1, 60)
     with pytest.raises(TypeError):
-        table.incr(None, 1, 60)  # type: ignore[arg-type]
+        table.incr(None, 1, 60)
 
 
 def test_add() -> None:

@@ -50,12 +50,13 @@ class AiohttpClient:
         """The whole answer within timeout_s. Raises HttpClientError; needs a real asyncio task."""
         # Imported here: aiohttp costs 15 MB and most gateways never make a request of their own.
         import aiohttp
+        from yarl import URL
 
         fields = list(headers.items() if isinstance(headers, Mapping) else headers)
         try:
             async with self._session().request(
                 method,
-                url,
+                URL(url, encoded=True),  # the target goes out as it is written
                 headers=fields,
                 data=body or None,
                 allow_redirects=False,

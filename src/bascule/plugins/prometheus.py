@@ -73,20 +73,21 @@ class PrometheusAttr(Config):
 class Cell:
     """The series of one set of labels."""
 
-    __slots__ = ("egress", "gateway_ms", "ingress", "request_ms", "status", "upstream_ms")
+    __slots__ = ("egress", "gateway_ms", "ingress", "request_ms", "status", "upstream_labels", "upstream_ms")
 
     def __init__(
         self,
         status: Counter,
         request_ms: Histogram,
-        upstream_ms: Histogram,
+        upstream_labels: tuple[str, ...],
         gateway_ms: Histogram,
         ingress: Counter,
         egress: Counter,
     ) -> None:
         self.status = status
         self.request_ms = request_ms
-        self.upstream_ms = upstream_ms
+        self.upstream_labels = upstream_labels
+        self.upstream_ms: Histogram | None = None  # made when an upstream was asked
         self.gateway_ms = gateway_ms
         self.ingress = ingress
         self.egress = egress
@@ -129,7 +130,7 @@ class Prometheus(Plugin):
         route, consumer = request.route, request.consumer
         key = (
             var("status"),
-            route,
+            *(_NO_ROUTE if route is None else self._names(route)),
             var("matched_uri"),
             var("matched_host"),
             None if consumer is None else consumer.consumer_name,
@@ -150,19 +151,21 @@ class Prometheus(Plugin):
             cell.gateway_ms.observe(request_ms)
         else:
             upstream_ms = seconds(upstream_s) * 1000
+            if cell.upstream_ms is None:
+                cell.upstream_ms = self._latency.child(cell.upstream_labels)
             cell.upstream_ms.observe(upstream_ms)
             cell.gateway_ms.observe(max(0.0, request_ms - upstream_ms))
         cell.ingress.value += seconds(var("request_length"))
         cell.egress.value += seconds(var("bytes_sent"))
 
     def _add_cell(self, key: tuple[Any, ...]) -> Cell:
-        status, route, uri, host, consumer, node, source, request_type, request_model, model = key
+        status, route, service, uri, host, consumer, node, source, request_type, request_model, model = key
         labels = {
             "code": str(status or ""),
-            "route": self._name(route, "id", "name"),
+            "route": route,
             "matched_uri": uri or "",
             "matched_host": host or "",
-            "service": self._name(route, "service_id", "service_name"),
+            "service": service,
             "consumer": consumer or "",
             "node": node or "",
             "request_type": request_type or "traditional_http",
@@ -171,23 +174,31 @@ class Prometheus(Plugin):
             "response_source": _source(source, status),
         }
         off = self._disabled
-        latency = [self._latency.child(_values(TYPED, labels | {"type": kind}, off.http_latency)) for kind in _TIMES]
-        bandwidth = [self._bandwidth.child(_values(TYPED, labels | {"type": kind}, off.bandwidth)) for kind in _WAYS]
-        status_series = self._status.child(_values(STATUS, labels, off.http_status))
-        cell = Cell(status_series, latency[0], latency[1], latency[2], bandwidth[0], bandwidth[1])
+        request_ms, upstream_ms, gateway_ms = (
+            _values(TYPED, {**labels, "type": kind}, off.http_latency) for kind in ("request", "upstream", "apisix")
+        )
+        ingress, egress = (_values(TYPED, {**labels, "type": kind}, off.bandwidth) for kind in ("ingress", "egress"))
+        cell = Cell(
+            self._status.child(_values(STATUS, labels, off.http_status)),
+            self._latency.child(request_ms),
+            upstream_ms,
+            self._latency.child(gateway_ms),
+            self._bandwidth.child(ingress),
+            self._bandwidth.child(egress),
+        )
         # A bound for what clients can make up; the series themselves have theirs. Routes that are gone leave with it.
         if len(self._cells) >= MAX_CELLS:
             self._cells.clear()
         self._cells[key] = cell
         return cell
 
-    def _name(self, route: Any, id_attribute: str, name_attribute: str) -> str:
-        name = getattr(route, name_attribute, None) if self.conf.prefer_name else None
-        return name or getattr(route, id_attribute, None) or ""
+    def _names(self, route: Any) -> tuple[str, str]:
+        if self.conf.prefer_name:
+            return route.name or route.id, route.service_name or route.service_id or ""
+        return route.id, route.service_id or ""
 
 
-_TIMES = ("request", "upstream", "apisix")
-_WAYS = ("ingress", "egress")
+_NO_ROUTE = ("", "")
 
 
 def _values(names: tuple[str, ...], labels: dict[str, str], disabled: tuple[str, ...]) -> tuple[str, ...]:

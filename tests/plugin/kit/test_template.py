@@ -1,5 +1,6 @@
 import pytest
 
+from bascule.plugin.kit.drive import drive
 from bascule.plugin.kit.template import Template
 from bascule.plugin.kit.testing import get
 
@@ -20,13 +21,17 @@ from bascule.plugin.kit.testing import get
         (r"\$host", "$host"),
         (r"\${host} $arg_x", "${host} 1"),
         ("5$ and $", "5$ and $"),
+        ("$host.x", "gateway.test.x"),
+        ("$post_arg.a.b.", "7."),
         ("$server_port", "9080"),
         ("$remote_addr $http_x_a", "127.0.0.1 v"),
         ("$flag $half $whole $list", "true 0.5 2 a, 1"),
     ],
 )
 def test_templates(text, filled):
-    request = get("/?x=1", headers={"X-A": "v"}, variables={"flag": True, "half": 0.5, "whole": 2.0, "list": ["a", 1]})
+    sent = {"headers": {"X-A": "v"}, "body": {"a": {"b": 7}}}
+    request = get("/?x=1", **sent, variables={"flag": True, "half": 0.5, "whole": 2.0, "list": ["a", 1]})
+    drive(request.body(100))
     assert Template(text)(request) == filled
     assert Template(text).render(request) == filled
 

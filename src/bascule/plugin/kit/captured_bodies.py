@@ -92,7 +92,8 @@ def _decoded(body: bytes, coding: str | None, limit: int) -> bytes:
             case "deflate":
                 return zlib.decompressobj(15).decompress(body, limit)
             case "br":
-                return bytes(import_module("brotli").Decompressor().process(body))[:limit]
+                # Brotli has no magic number: nothing at all is its way of saying that this is something else.
+                return bytes(import_module("brotli").Decompressor().process(body))[:limit] or body
     except (zlib.error, ImportError):
         return body
     except Exception as error:

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Protocol
 
-_REFERENCE = re.compile(r"\\\$|\$(?:(\w+)|\{\s*([^\s{}?]+)\s*(?:\?\?\s*([^{}]*?)\s*)?\})", re.ASCII)
+_REFERENCE = re.compile(r"\\\$|\$(?:(post_arg(?:\.\w+)+|\w+)|\{\s*([^\s{}?]+)\s*(?:\?\?\s*([^{}]*?)\s*)?\})", re.ASCII)
 
 
 class Variables(Protocol):
