@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import ValidationError
 
@@ -224,12 +225,15 @@ def test_bad_configurations(conf: dict[str, Any], sentence: str) -> None:
         make(LimitCount, conf)
 
 
-def test_rate_limiting_info_is_kept() -> None:
+def test_rate_limiting_info() -> None:
     plugin = make(LimitCount, TWO)
-    key, count, remaining, reset_s, _ = run(plugin, get("/")).request.ctx["rate_limiting_info"]
+    infos = [orjson.loads(str(run(plugin, get("/")).request.var("rate_limiting_info"))) for _ in range(3)]
+    key = infos[0]["rate_limiting_key"]
     assert key.startswith("limit-count/routes/1/")
     assert key.endswith("/127.0.0.1")
-    assert (count, remaining, reset_s) == (2, 1, 60)
+    expected = {"rate_limiting_key": key, "rate_limiting_limit": 2, "rate_limiting_reset": 60}
+    assert infos == [{**expected, "rate_limiting_remaining": remaining} for remaining in (1, 0, 0)]
+    assert get("/").var("rate_limiting_info") is None
 
 
 # --- Redis

@@ -5,6 +5,7 @@ derived from the request, then those that plugins set, then the gateway's own (s
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -12,6 +13,8 @@ from base64 import b64decode
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from bascule.plugin.exchange import Value
 from bascule.plugin.json_path import parse_json_path
@@ -58,6 +61,16 @@ def _of_consumer(attribute: str) -> Getter:
     return get
 
 
+def _rate_limiting_info(request: Request) -> str | None:
+    """What limit-count decided, as JSON; made only when something asks for it."""
+    info = request.ctx.get("rate_limiting_info")
+    if info is None:
+        return None
+    key, limit, remaining, reset_s = info[:4]
+    names = ("rate_limiting_key", "rate_limiting_limit", "rate_limiting_remaining", "rate_limiting_reset")
+    return orjson.dumps(dict(zip(names, (key, limit, max(0, remaining), math.ceil(reset_s)), strict=True))).decode()
+
+
 def _constant(value: Value) -> Getter:
     return lambda request: value
 
@@ -95,6 +108,7 @@ _EXACT: dict[str, Getter] = {
     "consumer_name": _of_consumer("consumer_name"),
     "consumer_group_id": _of_consumer("group_id"),
     "credential_id": _of_consumer("credential_id"),
+    "rate_limiting_info": _rate_limiting_info,
     "original_x_forwarded_for": lambda r: r.received_forwarded_for,
     "time_local": _time_local,
     "time_iso8601": _time_iso8601,
