@@ -1,7 +1,7 @@
 """Sets of IP addresses and networks, as `remote_addrs` and `ipmatch` use them."""
 
 from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 # Answers kept per set: one per client address; when full, the memory starts afresh.
 REMEMBERED = 1024
@@ -33,6 +33,9 @@ class AddressSet:
                 network = ip_network(pattern, strict=False)
             except ValueError:
                 raise ValueError(f"{pattern!r} is not an IP address or CIDR") from None
+            mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+            if mapped is not None and network.prefixlen >= 96:
+                network = IPv4Network((mapped, network.prefixlen - 96))
             shift = network.max_prefixlen - network.prefixlen
             numbers = self._networks.setdefault((network.max_prefixlen, shift), set())
             numbers.add(int(network.network_address) >> shift)

@@ -59,7 +59,7 @@ def compile_regex(pattern: str, *, ignore_case: bool = False) -> re.Pattern[str]
         try:
             return re.compile(translated, re.ASCII | (re.IGNORECASE if ignore_case else 0))
         except (re.error, OverflowError, RecursionError) as error:
-            raise RegexError(f"bad regular expression {pattern!r}: {error}") from None
+            raise RegexError(_sentence(pattern, str(error))) from None
 
 
 class _Translation:
@@ -107,7 +107,9 @@ class _Translation:
             return
         if self.pattern.startswith("(?#", self.at):
             end = self.pattern.find(")", self.at)
-            self.at = len(self.pattern) if end < 0 else end + 1
+            if end < 0:
+                raise RegexError(_sentence(self.pattern, "missing ) of a comment"))
+            self.at = end + 1
             return
         self.flags.append([])
         if found := _NAMED_GROUP.match(self.pattern, self.at):
@@ -128,9 +130,7 @@ class _Translation:
         elif found := _HEXADECIMAL.match(self.pattern, self.at):
             self._take(found, self._code_point(found[1]))
         elif following in _REFUSED:
-            raise RegexError(
-                f"bad regular expression {self.pattern!r}: {_REFUSED[following]} has no counterpart in Python"
-            )
+            raise self._refusal(_REFUSED[following])
         else:
             self.out.append(_ESCAPES.get(following, "\\" + following))
             self.at += 2
@@ -155,9 +155,7 @@ class _Translation:
             character = self.pattern[self.at]
             if character == "[" and (found := _POSIX_CLASS.match(self.pattern, self.at)):
                 if found[1] or found[2] not in _POSIX:
-                    raise RegexError(
-                        f"bad regular expression {self.pattern!r}: {found[0]} has no counterpart in Python"
-                    )
+                    raise self._refusal(found[0])
                 self._take(found, _POSIX[found[2]])
             elif found := _HEXADECIMAL.match(self.pattern, self.at):
                 self._take(found, self._code_point(found[1]))
@@ -175,8 +173,13 @@ class _Translation:
 
     def _code_point(self, digits: str) -> str:
         if int(digits, 16) > 0x10FFFF:
-            raise RegexError(f"bad regular expression {self.pattern!r}: \\x{{{digits}}} is no character")
+            raise RegexError(_sentence(self.pattern, f"\\x{{{digits}}} is no character"))
         return f"\\U{int(digits, 16):08x}"
 
     def _refusal(self, piece: str) -> RegexError:
-        return RegexError(f"bad regular expression {self.pattern!r}: {piece} has no counterpart in Python")
+        return RegexError(_sentence(self.pattern, f"{piece} has no counterpart in Python"))
+
+
+def _sentence(pattern: str, reason: str) -> str:
+    shown = pattern if len(pattern) <= 100 else pattern[:97] + "..."
+    return f"bad regular expression {shown!r}: {reason}"
