@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Bascule, an API gateway.")
-
-ConfigOption = Annotated[Optional[Path], typer.Option("--config", "-c", help="config.yaml; without it, ./config.yaml if there is one")]  # noqa: UP045
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Bascule, an API gateway.",
+)
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="config.yaml; without it, ./config.yaml or ./conf/config.yaml if there is one"),
+]
 
 
 @app.command()
 def run(
     config: ConfigOption = None,
-    workers: Annotated[Optional[str], typer.Option(help="number of worker processes, or auto")] = None,  # noqa: UP045
+    workers: Annotated[str | None, typer.Option(help="number of worker processes, or auto")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="do not start with errors in the configuration")] = False,
 ) -> None:
     """Serve traffic until told to stop (SIGTERM drains, SIGHUP reloads)."""
@@ -28,7 +35,7 @@ def run(
 @app.command()
 def check(
     config: ConfigOption = None,
-    files: Annotated[Optional[list[Path]], typer.Argument(help="apisix.yaml or apisix.json files")] = None,  # noqa: UP045
+    files: Annotated[list[Path] | None, typer.Argument(help="apisix.yaml or apisix.json files")] = None,
 ) -> None:
     """Check configuration files; every error is printed, the exit code is 1 if there is any."""
     from bascule.cli.check import check as look
@@ -49,8 +56,8 @@ def main() -> None:
     try:
         app()
     except ImportError as error:
-        name = getattr(error, "name", None) or ""
-        if name.startswith("bascule.") or "bascule" in str(error):
-            print(f"bascule: the installation is incomplete: {error}; build it again with pip install", file=sys.stderr)
-            raise SystemExit(1) from None
-        raise
+        if "bascule" not in f"{error.name} {error}":
+            raise
+        from bascule.cli.refusal import fail
+
+        raise SystemExit(fail(f"the installation is incomplete: {error}; build it again (pip install .)")) from None

@@ -4,89 +4,73 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from importlib.metadata import version as package_version
 from pathlib import Path
 
-from bascule.control.listening import ListenFailed
-from bascule.control.logs import set_up
-from bascule.control.supervisor import StartFailed, Supervisor
+from bascule.cli.refusal import fail, fail_with
+from bascule.cli.settings_file import Configured, read_settings
+from bascule.cli.version import missing_modules
 from bascule.errors.config_error import ConfigRefused
-from bascule.model.config_yaml import parse_settings
 from bascule.model.settings import Settings
-from bascule.store.file import FileStore
-
-
-def fail(text: str, code: int = 1) -> int:
-    print(f"bascule: {text}", file=sys.stderr, flush=True)
-    return code
-
-
-def load_settings(config: Path | None) -> tuple[Settings, Path]:
-    """The settings, and the folder that relative paths and apisix.yaml belong to. Raises ConfigRefused, OSError."""
-    if config is None:
-        config = Path("config.yaml")
-        if not config.exists():
-            return parse_settings(b"", "config.yaml", os.environ), Path.cwd()
-    return parse_settings(config.read_bytes(), str(config), os.environ), config.resolve().parent
-
-
-def resources_path(settings: Settings, folder: Path) -> Path:
-    return folder / ("apisix.yaml" if settings.provider == "yaml" else "apisix.json")
-
-
-def user_plugins(settings: Settings, folder: Path) -> tuple[str, ...]:
-    """As the registry takes them: files as absolute paths, modules by name."""
-    return tuple(str((folder / p).resolve()) if p.endswith(".py") else p for p in settings.bascule.plugins)
 
 
 def run(config: Path | None, workers: str | None, strict: bool) -> int:
     """Serves until a signal; the exit code."""
+    missing = missing_modules()
+    if missing:
+        return fail(f"not compiled: {', '.join(missing)}; build the package again (pip install .)")
+    # From here on: what they import needs the compiled modules.
+    from bascule.control.fleet import StartFailed
+    from bascule.control.launch import Launch
+    from bascule.control.listening import ListenFailed
+    from bascule.control.logs import set_up
+    from bascule.control.supervisor import Supervisor
+    from bascule.store.file import FileStore
+
+    def launch_of(configured: Configured) -> Launch:
+        return Launch(
+            configured.settings,
+            worker_count(configured.settings, workers),
+            configured.user_plugins,
+            str(configured.folder),
+            str(configured.home),
+        )
+
     try:
-        settings, folder = load_settings(config)
-    except ConfigRefused as refused:
-        for error in refused.errors:
-            print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        return fail(f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}")
-    try:
-        count = worker_count(settings, workers)
+        configured = read_settings(config)
+        launch = launch_of(configured)
+    except (ConfigRefused, OSError) as error:
+        return fail_with(error)
     except ValueError as error:
         return fail(str(error), 2)
-    set_up(settings.nginx_config.error_log_level, settings.nginx_config.error_log, "supervisor")
-    for ignored in settings.ignored:
-        print(f"bascule: ignored: {ignored}", file=sys.stderr)
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-    store = FileStore(resources_path(settings, folder), environ=os.environ)
+    try:
+        launch = launch.with_writable_logs()
+        set_up(launch.settings.nginx_config.error_log_level, launch.error_log, "supervisor")
+    except OSError as error:
+        return fail(f"cannot write {error.filename}: {(error.strerror or str(error)).lower()}")
+    launch.note_ignored()
 
     async def serve() -> None:
-        supervisor = Supervisor(
-            settings,
-            store,
+        await Supervisor(
+            launch,
+            FileStore(configured.resources_path, environ=os.environ),
             version=package_version("bascule"),
-            workers=count,
             strict=strict,
-            user_plugins=user_plugins(settings, folder),
             say=lambda line: print(line, flush=True),
-        )
-        await supervisor.run()
+            read_launch=lambda: launch_of(read_settings(config)),
+        ).run()
 
     try:
         asyncio.run(serve())
-    except ListenFailed as error:
-        return fail(str(error))
-    except StartFailed as error:
-        for fault in error.errors:
-            print(fault, file=sys.stderr)
+    except ConfigRefused as error:
+        return fail_with(error)
+    except (ListenFailed, StartFailed) as error:
         return fail(str(error))
     return 0
 
 
 def worker_count(settings: Settings, option: str | None) -> int:
-    """--workers beats worker_processes; "auto" and 0 mean one per processor."""
+    """--workers beats worker_processes; "auto" and 0 mean one per processor. Raises ValueError."""
     wanted = settings.nginx_config.worker_processes
     if option is not None:
         if option == "auto":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from bascule.model.change import Change
+from bascule.control.configuration import PackedChange
 from bascule.model.settings import EngineSettings
 
 
@@ -20,7 +21,8 @@ class Socket:
 
 @dataclass(slots=True)
 class Boot:
-    """`changes`: every resource there is, as of `generation`."""
+    """`steps`: every resource there is, as of `generation`; applied one after the other. `folder`: where modules that
+    `user_plugins` names are looked for, after the installed ones."""
 
     worker_id: int
     settings: EngineSettings
@@ -28,7 +30,9 @@ class Boot:
     counters_fd: int
     enabled: tuple[str, ...] | None
     user_plugins: tuple[str, ...]
+    folder: str
     plugin_attr: dict[str, Any]
     error_log: str | None
+    cpu: int | None
     generation: int
-    changes: list[Change] = field(default_factory=list)
+    steps: Sequence[Sequence[PackedChange]]

@@ -1,4 +1,4 @@
-"""Messages between supervisor and worker: pickled tuples with a length in front, over a socket pair that only they hold."""
+"""Messages between supervisor and worker: pickled tuples, a length in front, over a socket pair that only they hold."""
 
 from __future__ import annotations
 

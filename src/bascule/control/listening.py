@@ -1,8 +1,10 @@
-"""Listening sockets. The supervisor opens them, one per worker for TCP (SO_REUSEPORT), and keeps them open over a worker's death:
+"""Listening sockets. The supervisor opens them, one per worker for TCP (SO_REUSEPORT), and keeps them when a worker dies:
 what the kernel has queued waits for the replacement instead of being reset."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 import stat
@@ -16,91 +18,123 @@ class ListenFailed(Exception):
 
 
 class Listening:
-    def __init__(self, addresses: tuple[ListenAddress, ...], workers: int, backlog: int) -> None:
-        """Raises ListenFailed."""
-        self._by_worker: list[list[socket.socket]] = [[] for _ in range(workers)]
-        self._paths: list[str] = []
-        self.addresses: list[str] = []
-        try:
-            for address in addresses:
-                if address.path is not None:
-                    self._open_unix(address.path, backlog)
-                else:
-                    self._open_tcp(address, backlog)
-        except OSError as error:
-            self.close()
-            raise ListenFailed(f"cannot listen on {address}: {(error.strerror or str(error)).lower()}") from None
+    """The sockets of each address: as many as workers, but a Unix socket is one that all share."""
 
-    def _open_tcp(self, address: ListenAddress, backlog: int) -> None:
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        if family == socket.AF_INET6 and not socket.has_ipv6:
-            return
-        port = address.port
-        # A socket without SO_REUSEPORT finds out whether somebody else has the port: with it both would quietly share it.
-        probe = socket.socket(family)
-        try:
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    def __init__(self) -> None:
+        self._sockets: dict[ListenAddress, list[socket.socket]] = {}
+        self._retired: list[socket.socket] = []
+        self._used: tuple[ListenAddress, ...] = ()
+        self._chosen: dict[ListenAddress, ListenAddress] = {}  # what port 0 became
+
+    def open(self, addresses: tuple[ListenAddress, ...], workers: int, backlog: int) -> None:
+        """Listens on `addresses`, with what is open already; what is no longer asked for stays until `close_retired`.
+        Raises ListenFailed, and has then changed nothing."""
+        opened: list[tuple[ListenAddress, socket.socket]] = []
+        used: list[ListenAddress] = []
+        for wanted in addresses:
+            address = self._chosen.get(wanted, wanted)
+            have = len(self._sockets.get(address, ()))
             try:
-                probe.bind((address.host, port))
-            except OSError:
-                if family == socket.AF_INET6 and address.host == "::":
-                    return  # a machine without IPv6: the IPv4 wildcard beside it serves
-                raise
-            port = probe.getsockname()[1]
-        finally:
-            probe.close()
-        for sockets in self._by_worker:
-            sock = socket.socket(family)
-            sockets.append(sock)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.bind((address.host, port))
-            sock.listen(backlog)
-            sock.setblocking(False)
-        self.addresses.append(str(ListenAddress(host=address.host, port=port)))
+                while have < (1 if address.path else workers):
+                    sock = _open_unix(address.path, backlog) if address.path else _open_tcp(address, have == 0, backlog)
+                    if address.port == 0 and not address.path:
+                        address = address.model_copy(update={"port": sock.getsockname()[1]})
+                        self._chosen[wanted] = address
+                    opened.append((address, sock))
+                    have += 1
+            except OSError as error:
+                if address.host == "::" and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    continue  # a machine without IPv6: the IPv4 wildcard beside it serves
+                for taken, sock in opened:
+                    sock.close()
+                    if taken.path:
+                        os.unlink(taken.path)
+                reason = (error.strerror or str(error)).lower()
+                raise ListenFailed(f"cannot listen on {address}: {reason}") from None
+            used.append(address)
+        for address, sock in opened:
+            self._sockets.setdefault(address, []).append(sock)
+        self._used = tuple(used)
+        for address in [address for address in self._sockets if address not in self._used]:
+            self._retired += self._sockets.pop(address)
+            if address.path:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(address.path)
+        for address, sockets in self._sockets.items():
+            if not address.path:
+                self._retired += sockets[workers:]
+                del sockets[workers:]
 
-    def _open_unix(self, path: str, backlog: int) -> None:
-        try:
-            if stat.S_ISSOCK(os.stat(path).st_mode):
-                probe = socket.socket(socket.AF_UNIX)
-                try:
-                    probe.connect(path)
-                except OSError:
-                    os.unlink(path)  # left behind by a gateway that was killed
-                finally:
-                    probe.close()
-        except FileNotFoundError:
-            pass
-        shared = socket.socket(socket.AF_UNIX)
-        shared.bind(path)
-        shared.listen(backlog)
-        shared.setblocking(False)
-        self._paths.append(path)
-        for i, sockets in enumerate(self._by_worker):
-            sockets.append(shared if i == 0 else shared.dup())
-        self.addresses.append(f"unix:{path}")
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(str(address) for address in self._used)
 
     def of(self, worker: int) -> tuple[Socket, ...]:
         return tuple(
-            Socket(s.fileno(), 0 if s.family == socket.AF_UNIX else s.getsockname()[1], s.family == socket.AF_UNIX)
-            for s in self._by_worker[worker]
+            Socket(sockets[0 if address.path else worker].fileno(), address.port, address.path is not None)
+            for address, sockets in self._sockets.items()
         )
 
     def fds(self, worker: int) -> tuple[int, ...]:
-        return tuple(s.fileno() for s in self._by_worker[worker])
+        return tuple(one.fd for one in self.of(worker))
+
+    def close_retired(self) -> None:
+        """Once no worker that is to go on uses them."""
+        for sock in self._retired:
+            sock.close()
+        self._retired.clear()
 
     def close(self) -> None:
-        for sockets in self._by_worker:
+        self.close_retired()
+        for address, sockets in self._sockets.items():
             for sock in sockets:
                 sock.close()
-            sockets.clear()
-        for path in self._paths:
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass
-        self._paths.clear()
+            if address.path:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(address.path)
+        self._sockets.clear()
+
+
+def _open_tcp(address: ListenAddress, first: bool, backlog: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    if first and address.port:
+        # One without SO_REUSEPORT finds out whether somebody else has the port: with it both would quietly share it.
+        with socket.socket(family) as probe:
+            _set_options(probe, family)
+            probe.bind((address.host, address.port))
+    sock = socket.socket(family)
+    try:
+        _set_options(sock, family)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((address.host, address.port))
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _set_options(sock: socket.socket, family: int) -> None:
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+def _open_unix(path: str, backlog: int) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:
+                    os.unlink(path)  # left behind by a gateway that was killed
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(path)
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock

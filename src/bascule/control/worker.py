@@ -1,4 +1,4 @@
-"""A worker process: `python -m bascule.control.worker FD`. Serves; takes configuration from the supervisor over the channel.
+"""A worker process: `python -m bascule.control.worker FD`. Serves; the supervisor tells it the configuration.
 
 When the channel ends the supervisor is gone: the worker drains and ends too, rather than serve what nobody controls.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 from bascule.control.boot import Boot
 from bascule.control.channel import Channel
+from bascule.control.configuration import unpack
 from bascule.control.logs import set_up
 from bascule.engine.log_writer import LogWriter
 from bascule.engine.server import Engine
@@ -40,7 +41,7 @@ class Worker:
         self._metrics = Metrics()
         self._writer: LogWriter | None = None
         if boot.settings.access_log_enabled:
-            self._writer = LogWriter(boot.settings.access_log_path)
+            self._writer = LogWriter(boot.settings.access_log_path)  # raises OSError
         self._engine = Engine(
             poller=poller,
             loop=loop,
@@ -68,8 +69,10 @@ class Worker:
             delete_uri_tail_slash=boot.settings.delete_uri_tail_slash,
             resolve=from_environment(os.environ),
         )
-        applied = self._tables.apply(boot.changes)
-        boot.changes = []
+        errors: tuple[Any, ...] = ()
+        for step in boot.steps:
+            errors = self._tables.apply([unpack(change) for change in step]).errors
+        boot.steps = ()
         self._engine.use_tables(self._tables)
         for one in boot.sockets:
             self._engine.listen(one.fd, port=one.port, unix=one.unix)
@@ -77,7 +80,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
-        self._report("ready", boot.generation, applied.errors)
+        self._report("ready", boot.generation, errors)
         self._flushing = loop.create_task(self._flush_logs(), name="flush access log")
 
     def _report(self, what: str, generation: int, errors: tuple[Any, ...]) -> None:
@@ -108,7 +111,7 @@ class Worker:
             kind = message[0]
             if kind == "changes":
                 _, generation, changes = message
-                applied = self._tables.apply(changes)
+                applied = self._tables.apply([unpack(change) for change in changes])
                 self._engine.tables_changed()
                 self._report("applied", generation, applied.errors)
             elif kind == "reload_plugins":
@@ -141,7 +144,16 @@ async def _serve(fd: int, loop: asyncio.AbstractEventLoop, poller: Any) -> None:
     channel = await Channel.open(socket.socket(fileno=fd))
     (boot,) = await channel.receive()
     set_up(boot.settings.error_log_level, boot.error_log, f"worker {boot.worker_id}")
-    worker = Worker(channel, boot, loop, poller)
+    if boot.folder not in sys.path:
+        sys.path.append(boot.folder)
+    if boot.cpu is not None:
+        os.sched_setaffinity(0, {boot.cpu})
+    try:
+        worker = Worker(channel, boot, loop, poller)
+    except OSError as error:
+        log.critical("cannot start: %s: %s", error.filename or error, (error.strerror or "").lower())
+        channel.close()
+        raise SystemExit(1) from None
     await worker.run()
     channel.close()
 

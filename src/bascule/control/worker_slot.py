@@ -1,4 +1,4 @@
-"""One worker as the supervisor sees it: its sockets, its process, its channel; replaced when it dies."""
+"""One worker as the supervisor sees it: its process and its channel; replaced when it dies."""
 
 from __future__ import annotations
 
@@ -22,29 +22,37 @@ MAX_BACKOFF_S = 10.0
 
 
 class WorkerSlot:
-    """`make_boot(id)` gives what a starting worker is told; `on_message(slot, message)` gets what it says."""
+    """`make_boot(id)` gives what a starting worker is told; `fds(id)` the descriptors that it inherits;
+    `on_message(slot, message)` gets what it says, `on_end(slot)` comes after each end of a process."""
 
     def __init__(
         self,
         worker_id: int,
         make_boot: Callable[[int], Boot],
-        pass_fds: Callable[[int], tuple[int, ...]],
+        fds: Callable[[int], tuple[int, ...]],
         on_message: Callable[[WorkerSlot, tuple[Any, ...]], None],
+        on_end: Callable[[WorkerSlot], None],
     ) -> None:
         self.worker_id = worker_id
         self.generation = 0
-        self.ready = False
+        self.ready = asyncio.Event()
         self.restarts = 0
         self.started_at = 0.0
+        self.heard_at = 0.0
         self.pid: int | None = None
         self.last_exit: str | None = None
+        self.stats: dict[str, Any] = {}
         self._make_boot = make_boot
-        self._pass_fds = pass_fds
+        self._fds = fds
         self._on_message = on_message
+        self._on_end = on_end
         self._channel: Channel | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._quick_deaths = 0
+
+    def __repr__(self) -> str:
+        return f"<worker {self.worker_id} pid={self.pid} ready={self.ready.is_set()} restarts={self.restarts}>"
 
     def send(self, *message: Any) -> None:
         if self._channel is not None:
@@ -54,7 +62,6 @@ class WorkerSlot:
         """Starts the worker, and starts it again whenever it ends, until told to stop."""
         while not self._stopping:
             await self._once()
-            self.ready = False
             if self._stopping:
                 return
             self.restarts += 1
@@ -72,27 +79,24 @@ class WorkerSlot:
                 await asyncio.sleep(pause_s)
 
     async def _once(self) -> None:
+        self.started_at = self.heard_at = time.monotonic()
         ours, theirs = socket.socketpair()
-        loop = asyncio.get_running_loop()
-        self.started_at = time.monotonic()
-        env = dict(os.environ, PYTHONUNBUFFERED="1")
         try:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "bascule.control.worker", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(), *self._pass_fds(self.worker_id)),
-                stdin=subprocess.DEVNULL,
-                env=env,
-            )
-        finally:
-            theirs.close()
-        self._process = process
+            with theirs:
+                self._process = process = self._spawn(theirs.fileno())
+        except OSError as error:
+            ours.close()
+            self.last_exit = f"can't be started: {(error.strerror or str(error)).lower()}"
+            return
         self.pid = process.pid
-        exited = loop.create_task(asyncio.to_thread(process.wait), name=f"wait for worker {self.worker_id}")
+        exited = _exit_of(process)
         self._channel = channel = await Channel.open(ours)
         try:
             channel.send(self._make_boot(self.worker_id))
             while True:
-                self._on_message(self, await channel.receive())
+                message = await channel.receive()
+                self.heard_at = time.monotonic()
+                self._on_message(self, message)
         except EOFError:
             pass
         finally:
@@ -100,14 +104,25 @@ class WorkerSlot:
             channel.close()
         status = await exited
         self.last_exit = f"killed by signal {-status}" if status < 0 else f"exit code {status}"
+        self.ready.clear()
+        self._on_end(self)
         self.pid = None
+
+    def _spawn(self, channel_fd: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            # -P: what lies in the present directory must not be taken for a module of ours.
+            [sys.executable, "-P", "-m", "bascule.control.worker", str(channel_fd)],
+            pass_fds=(channel_fd, *self._fds(self.worker_id)),
+            stdin=subprocess.DEVNULL,
+        )
 
     def drain(self, timeout_s: float) -> None:
         """Asks the worker to finish what it has and end; `run` returns when it did."""
         self._stopping = True
-        self.send("drain", timeout_s)
-        if self._channel is None and self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+        if self._channel is not None and self.ready.is_set():
+            self.send("drain", timeout_s)
+        else:
+            self.kill()  # it serves nothing yet
 
     def kill(self) -> None:
         self._stopping = True
@@ -118,9 +133,26 @@ class WorkerSlot:
         return {
             "id": self.worker_id,
             "pid": self.pid,
-            "ready": self.ready,
+            "ready": self.ready.is_set(),
             "generation": self.generation,
             "restarts": self.restarts,
             "uptime_s": round(time.monotonic() - self.started_at, 1) if self.pid else 0,
+            "last_heard_s": round(time.monotonic() - self.heard_at, 1),
             "last_exit": self.last_exit,
         }
+
+
+def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+    """The exit status of a child, without a thread for each."""
+    loop = asyncio.get_running_loop()
+    status: asyncio.Future[int] = loop.create_future()
+    pidfd = os.pidfd_open(process.pid)
+
+    def ended() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        if not status.done():
+            status.set_result(process.wait())
+
+    loop.add_reader(pidfd, ended)
+    return status
