@@ -349,11 +349,12 @@ class Http1Client(Downstream):
     @cython.cfunc
     def resume(self) -> cython.int:
         """The exchange takes body bytes (again)."""
-        if self.busy:
-            return 0
+        # What was held goes first, also in the middle of feed(): the bytes that follow come right after it.
         if self.x is not None and self.x.held is not None and self.x.up is not None and not self.x.body_sent:
             if self.x.request.body_out is None and not self.x.push_held():
                 return 0
+        if self.busy:
+            return 0
         if self.state == C_BODY:
             self.poller.arm(self, self.core.body_ms)
         return self.feed_rest()
