@@ -1017,7 +1017,7 @@ class Exchange:
         if self.task is not None:
             return
         if self.request is not None:
-            if Py_REFCNT(self.request) > 1:
+            if Py_REFCNT(self.request) > 2:  # ours, and the one that the call itself holds
                 return
             self.request.exchange = None
         if len(self.core.spare) < 256:
