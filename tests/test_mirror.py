@@ -28,6 +28,7 @@ WHOLE_ROOM = {
     "snapshot/test_golden.py",
     "snapshot/test_incremental.py",
     "snapshot/test_totality.py",
+    "wire/test_fuzz.py",
 }
 
 

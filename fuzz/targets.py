@@ -1,0 +1,288 @@
+"""What is fuzzed: seeds, dictionary, and a check that compares the compiled code with the reference.
+
+A check returns the outcome's label, which tells the fuzzer whether it saw something new, and raises AssertionError.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bascule.wire import http1
+from bascule.wire.chunk import ChunkScanner
+from bascule.wire.head import Head
+from bascule.wire.target import is_plain, normalise
+from fuzz import reference
+
+MESSAGE = ("minor", "fields", "head_len", "content_length", "chunked", "close", "keep_alive", "upgrade", "te_trailers")
+REQUEST = (*MESSAGE, "method", "target", "path", "query", "host", "expect_continue", "xff")
+RESPONSE = (*MESSAGE, "status", "reason")
+# Small limits, so that mutations reach them.
+LIMITS = ((8192, 32768, 100), (64, 512, 8), (512, 64, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing to fuzz."""
+
+    name: str
+    seeds: tuple[bytes, ...]
+    dictionary: tuple[bytes, ...]
+    check: Callable[[bytes, random.Random], str]
+
+
+T = TypeVar("T")
+
+
+def attempt(judge: Callable[[], T]) -> T | reference.Refused | reference.Incomplete:
+    """The reference's answer, with its verdicts as values."""
+    try:
+        return judge()
+    except (reference.Refused, reference.Incomplete) as verdict:
+        return verdict
+
+
+def check_spans(data: bytes, found: dict[str, Any]) -> None:
+    """Fields lie one behind the other, inside the head, and are what the spans say."""
+    at = found["first_line_end"]
+    for span, (name, value, _) in zip(found["spans"], found["fields"], strict=True):
+        name_off, name_len, value_off, value_len, end = span
+        assert name_off == at, "a gap between lines"
+        assert name_off + name_len < value_off <= value_off + value_len <= end - 2, "a value outside its line"
+        assert data[name_off : name_off + name_len] == name
+        assert data[value_off : value_off + value_len] == value
+        at = end
+    assert at + 2 == found["head_len"] <= len(data), "the head's length"
+
+
+def compare(data: bytes, rng: random.Random, request: bool) -> str:
+    max_line, max_head, max_fields = limits = rng.choice(LIMITS)
+    parse = http1.parse_request_bytes if request else http1.parse_response_bytes
+    judge = reference.parse_request if request else reference.parse_response
+    found = parse(data, max_line, max_head, max_fields)
+    wanted = attempt(lambda: judge(data, max_line, max_head, max_fields))
+    if isinstance(wanted, reference.Refused):
+        assert found == -wanted.status, f"{wanted.status} ({wanted.reason}) by the reference, got {found!r}"
+        return f"{wanted.status} {wanted.reason}"
+    if isinstance(wanted, reference.Incomplete):
+        assert found == 0, f"incomplete, got {found!r}"
+        return "incomplete"
+    assert isinstance(found, dict), f"accepted by the reference, got {found!r}"
+    for key in REQUEST if request else RESPONSE:
+        assert found[key] == getattr(wanted, key), f"{key}: {found[key]!r}, reference: {getattr(wanted, key)!r}"
+    check_spans(data, found)
+    cut = rng.randint(0, wanted.head_len - 1)
+    assert parse(data[:cut], *limits) == 0, f"a verdict on the first {cut} bytes of a good head"
+    assert parse(data[: wanted.head_len], *limits) == found, "bytes behind the head change it"
+    check_forwarded(wanted, request)
+    check_head(data, wanted, request)
+    shape = [len(wanted.fields), wanted.chunked, wanted.content_length >= 0, wanted.close, wanted.upgrade, wanted.minor]
+    return f"good {shape} {[flags for _, _, flags in wanted.fields]}"
+
+
+def check_forwarded(message: reference.Message, request: bool) -> None:
+    """What would go to the next hop means the same there."""
+    lines = [b"%s: %s\r\n" % (name, value) for name, value, flags in message.fields if not flags]
+    if message.chunked:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    if request:
+        first = b"%s %s HTTP/1.1\r\n" % (message.method, message.target)
+        if not message.values(b"host"):
+            lines.append(b"Host: %s\r\n" % (message.host or b"next"))
+        again = reference.parse_request(first + b"".join(lines) + b"\r\n", 8192 * 2, 65536, 128)
+        assert (again.method, again.path, again.query) == (message.method, message.path, message.query)
+        assert again.host == message.host or message.host is None
+    else:
+        first = b"HTTP/1.1 %d %s\r\n" % (message.status, message.reason)
+        again = reference.parse_response(first + b"".join(lines) + b"\r\n", 8192 * 2, 65536, 128)
+        assert again.status == message.status
+    assert (again.chunked, again.content_length) == (message.chunked, message.content_length), (
+        "framing changed on the way"
+    )
+
+
+def check_head(data: bytes, message: reference.Message, request: bool) -> None:
+    head = Head()
+    assert head.parse(data, request) == message.head_len
+    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value, _ in message.fields]
+    assert head.headers() == pairs
+    for name, _ in pairs:
+        same = [value for had, value in pairs if had.lower() == name.lower()]
+        assert head.header_values(name.swapcase()) == same, name
+        assert head.header(name) == same[0]
+
+
+def check_request(data: bytes, rng: random.Random) -> str:
+    return compare(data, rng, request=True)
+
+
+def check_response(data: bytes, rng: random.Random) -> str:
+    return compare(data, rng, request=False)
+
+
+def run_chunks(pieces: list[bytes], step: bool) -> tuple[bytes | None, int, bool]:
+    """(payload or None when malformed, bytes consumed, done) of the scanner fed piece by piece."""
+    scanner = ChunkScanner()
+    payload = b""
+    consumed = 0
+    for piece in pieces:
+        while piece and not scanner.done:
+            if step:
+                used, off, size = scanner.step(piece)
+                assert used < 0 or 0 <= off <= off + size <= used <= len(piece), "a run outside the piece"
+            else:
+                used, off, size = scanner.scan(piece), 0, 0
+            if used < 0:
+                return None, consumed, False
+            assert used > 0, "no progress"
+            payload += piece[off : off + size]
+            consumed += used
+            piece = piece[used:]
+    return payload, consumed, scanner.done
+
+
+def check_chunk(data: bytes, rng: random.Random) -> str:
+    cuts = sorted(rng.randint(0, len(data)) for _ in range(rng.choice((0, 1, 3, 8))))
+    pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    whole = run_chunks([data], step=True)
+    assert run_chunks(pieces, step=True)[0::2] == whole[0::2], f"cut at {cuts}, the verdict differs"
+    scanned = run_chunks(pieces, step=False)
+    assert (scanned[0] is None, scanned[2]) == (whole[0] is None, whole[2]), "scan and step differ"
+    payload, consumed, done = whole
+    wanted = attempt(lambda: reference.decode_chunks(data))
+    if isinstance(wanted, reference.Refused):
+        assert payload is None, f"the reference refuses: {wanted.reason}"
+        return wanted.reason
+    if isinstance(wanted, reference.Incomplete):
+        assert not done, "ended where the reference wants more"
+        return "incomplete" if payload is not None else "refused early"
+    assert done, "the reference accepts"
+    assert (payload, consumed) == wanted, f"{payload!r}, {consumed}, reference: {wanted!r}"
+    assert scanned[1] == consumed
+    return f"good {min(len(wanted[0]), 20)} {data.count(b';') > 0} {data.count(b':')}"
+
+
+def check_target(data: bytes, rng: random.Random) -> str:
+    path = data[:256] if rng.randrange(8) == 0 else b"/" + data[:255]
+    for keep in (False, True):
+        for servlet in (False, True):
+            got = normalise(path, keep, servlet)
+            wanted = reference.normalise(path, keep, servlet)
+            assert got == wanted, f"keep={keep} servlet={servlet}: {got!r}, reference: {wanted!r}"
+            if got is None:
+                continue
+            assert got.startswith(b"/"), "not absolute"
+            assert len(got) <= len(path) + 1
+            segments = got.split(b"/")
+            assert b"." not in segments, "a dot segment stayed"
+            assert b".." not in segments, "a dot segment stayed"
+            assert b"//" not in got
+            if b"%" not in got:
+                assert normalise(got, keep, servlet) == got, "not idempotent"
+    plain = normalise(path)
+    if is_plain(path):
+        assert plain == path, "plain, yet normalised to something else"
+    return f"{None if plain is None else min(plain.count(b'/'), 6)} {is_plain(path)} {min(path.count(b'%'), 6)}"
+
+
+HOST = b"Host: a.example\r\n"
+NAMES = (
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"Connection: keep-alive, X-A\r\n",
+    b"Connection: upgrade\r\nUpgrade: websocket\r\n",
+    b"X-A: 1\r\n",
+    b"Keep-Alive: timeout=5\r\n",
+    b"TE: trailers, deflate\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Host: b\r\n",
+    b"Host: [::1]:80\r\n",
+    b"X-Forwarded-For: 1.2.3.4\r\n",
+    b"X-Real-IP: 1.2.3.4\r\n",
+    b"Forwarded: for=x\r\n",
+    b"Proxy-Connection: x\r\n",
+    b"Proxy-Authorization: x\r\n",
+)
+NAMED = tuple(b"%s: x\r\nConnection: %s\r\n" % (name, name) for name in sorted(reference.END_TO_END))
+WORDS = (
+    b" HTTP/1.0\r\n",
+    b" HTTP/1.1\r\n",
+    b"HTTP/2.0",
+    b"chunked",
+    b"identity",
+    b"gzip, chunked",
+    b"\r\n\r\n",
+    b"\n\n",
+)
+REQUEST_SEEDS = (
+    b"GET /a?b=c HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"POST /p HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc",
+    b"PUT / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n0\r\n\r\n",
+    b"GET http://A.example:81/x?y HTTP/1.1\r\nHost: a.EXAMPLE:81\r\nX-Forwarded-For: 1\r\nX-Forwarded-For: 2\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: [::1]\r\nConnection: x-a, close\r\nX-A: \x80\xff\r\n\r\n",
+    b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n",
+    b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    b"GET /ws HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nTE: trailers\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + HOST + b"Connection: " + b"a," * 33 + b"b\r\n\r\n",
+)
+RESPONSE_SEEDS = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.0 404 Not Found\r\nServer: x\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"HTTP/1.1 204 \r\nContent-Length: 0\r\n\r\n",
+)
+CHUNK_SEEDS = (
+    b"5\r\nhello\r\n0\r\n\r\n",
+    b'A;x=1;y="q\\"z"\r\n0123456789\r\n1;n\r\na\r\n000\r\nX-Sum: 1\r\nServer-Timing: a\r\n\r\nNEXT',
+    b"fffffffffffffff\r\nabc",
+    b"0\r\nContent-Length: 5\r\n\r\n",
+)
+CHUNK_BASE = (
+    b"\r\n0\r\n\r\n",
+    b"0\r\n",
+    b"Host: a\r\n",
+    b"X-Forwarded-For: b\r\n",
+    b";a=b",
+    b';a="b"',
+    b"1\r\na\r\n",
+    b"0" * 15,
+)
+CHUNK_WORDS = CHUNK_BASE + tuple(b"0\r\n%s: x\r\n\r\n" % name for name in sorted(reference.NOT_IN_TRAILERS))
+TARGET_SEEDS = (
+    b"a/b/c",
+    b"a/../b/./c//d",
+    b"%2e%2E/x",
+    b"a%2fb%2F..%2f",
+    b"a;v=1/..;x/b",
+    b".well-known/x.",
+    b"%41%00",
+    b"...",
+)
+TARGET_WORDS = (
+    b"/../",
+    b"/./",
+    b"//",
+    b"%2e",
+    b"%2F",
+    b"%00",
+    b"%",
+    b";x",
+    b"/..;/",
+    b"%25",
+    b"..",
+    b"/.",
+    b"%3b",
+    b"%3F",
+)
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("request", REQUEST_SEEDS, NAMES + NAMED + WORDS, check_request),
+        Target("response", RESPONSE_SEEDS, NAMES + NAMED + WORDS, check_response),
+        Target("chunk", CHUNK_SEEDS, CHUNK_WORDS, check_chunk),
+        Target("target", TARGET_SEEDS, TARGET_WORDS, check_target),
+    )
+}
