@@ -1,0 +1,19 @@
+import asyncio
+
+import pytest
+
+from bascule.cli.checking_host import CheckingHost
+
+
+def test_it_has_the_facts_and_does_nothing() -> None:
+    host = CheckingHost("cors", "routes/1", {"a": 1})
+    assert (host.holder, host.attr, host.metadata()) == ("routes/1", {"a": 1}, None)
+    assert host.state("k", list) == []
+    host.call_later(1, print).cancel()
+
+    async def never() -> None:
+        raise AssertionError
+
+    host.spawn(never(), "never")
+    with pytest.raises(RuntimeError):
+        asyncio.run(host.sleep(1))

@@ -1,0 +1,80 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from bascule.control.listening import ListenFailed, Listening
+from bascule.model.listen import ListenAddress
+
+LOCAL = ListenAddress(host="127.0.0.1", port=0)
+
+
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_every_worker_has_its_own_socket_on_the_same_port() -> None:
+    listening = Listening()
+    listening.open((LOCAL,), 3, 16)
+    sockets = [listening.of(worker)[0] for worker in range(3)]
+    assert len({one.port for one in sockets}) == 1
+    assert len({one.fd for one in sockets}) == 3
+    assert listening.addresses == (f"http://127.0.0.1:{sockets[0].port}",)
+    assert connects(sockets[0].port)
+    listening.close()
+    assert not connects(sockets[0].port)
+
+
+def test_a_port_that_somebody_has_is_told_even_if_it_could_be_shared() -> None:
+    first, second = Listening(), Listening()
+    first.open((LOCAL,), 1, 16)
+    port = first.of(0)[0].port
+    with pytest.raises(ListenFailed, match=f"cannot listen on http://127.0.0.1:{port}: address already in use"):
+        second.open((LOCAL, ListenAddress(host="127.0.0.1", port=port)), 2, 16)
+    assert second.addresses == ()
+    assert second.of(0) == ()
+    first.close()
+    second.close()
+
+
+def test_a_unix_socket_is_shared_and_its_file_goes_at_the_end(tmp_path: Path) -> None:
+    path = str(tmp_path / "b.sock")
+    listening = Listening()
+    listening.open((ListenAddress(path=path),), 2, 16)
+    assert listening.of(0) == listening.of(1)
+    assert listening.of(0)[0].unix
+    other = Listening()
+    with pytest.raises(ListenFailed, match="in use"):
+        other.open((ListenAddress(path=path),), 1, 16)
+    listening.close()
+    assert not os.path.exists(path)
+
+
+def test_the_file_of_a_killed_gateway_is_no_hindrance(tmp_path: Path) -> None:
+    path = str(tmp_path / "b.sock")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    listening = Listening()
+    listening.open((ListenAddress(path=path),), 1, 16)
+    listening.close()
+
+
+def test_addresses_and_workers_change_in_place() -> None:
+    listening = Listening()
+    listening.open((LOCAL,), 2, 16)
+    before = [listening.of(worker)[0] for worker in range(2)]
+    listening.open((LOCAL, ListenAddress(host="127.0.0.2", port=0)), 3, 16)
+    assert [listening.of(worker)[0] for worker in range(2)] == before, "what was there goes on"
+    assert len(listening.addresses) == 2
+    assert len(listening.fds(2)) == 2
+    listening.open((ListenAddress(host="127.0.0.2", port=0),), 1, 16)
+    assert len(listening.addresses) == 1
+    assert connects(before[0].port), "its queue is still served by workers that drain"
+    listening.close_retired()
+    assert not connects(before[0].port)
+    listening.close()

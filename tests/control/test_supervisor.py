@@ -1,0 +1,258 @@
+"""The whole gateway as processes: killed, told, reloaded, stopped."""
+
+import http.client
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.gateway import Gateway
+from tests.servers.nginx import Nginx
+
+Start = Callable[..., Gateway]
+
+
+@pytest.fixture
+def upstream(nginx: Callable[[str], Nginx]) -> Nginx:
+    return nginx("location / { return 200 'ok'; }")
+
+
+def route(upstream: Any, uri: str = "/*", **more: Any) -> dict[str, Any]:
+    return {"routes": [{"id": 1, "uri": uri, "upstream": {"nodes": {upstream.address: 1}}, **more}]}
+
+
+def get(server: Gateway, path: str = "/") -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
+
+
+def until(condition: Callable[[], object], what: str, timeout_s: float = 15) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.02)
+
+
+def test_the_ready_line_and_the_status_server(gateway: Start, upstream: Nginx) -> None:
+    server = gateway(route(upstream), workers=2)
+    assert server.ready_line.startswith(
+        f"ready http://127.0.0.1:{server.port} status http://127.0.0.1:{server.status_port}"
+    )
+    assert server.status("/status") == (200, {"status": "ok"})
+    assert server.status("/status/ready") == (200, {"status": "ok"})
+    details = server.status("/status/details")[1]
+    assert [worker["ready"] for worker in details["workers"]] == [True, True]
+    assert (details["generation"], details["counts"]["routes"], details["refused"]) == (1, 1, [])
+    assert get(server) == 200
+    metrics = server.metrics()
+    assert "bascule_workers 2" in metrics
+    assert "apisix_http_requests_total 1" in metrics
+
+
+def test_a_killed_worker_is_replaced_and_its_counts_are_kept(gateway: Start, upstream: Nginx) -> None:
+    server = gateway(route(upstream), workers=1)
+    for _ in range(5):
+        assert get(server) == 200
+    assert "apisix_http_requests_total 5" in server.metrics()
+    (pid,) = server.worker_pids()
+    os.kill(pid, signal.SIGKILL)
+    assert get(server) == 200, "the connection waited in the socket that the supervisor keeps"
+    until(lambda: server.status("/status/ready")[0] == 200, "ready again")
+    assert server.worker_pids() != [pid]
+    details = server.status("/status/details")[1]
+    assert details["worker_restarts"] == 1
+    assert details["workers"][0]["last_exit"] == "killed by signal 9"
+    assert "apisix_http_requests_total 6" in server.metrics()
+
+
+def test_a_replacement_serves_the_last_good_version(gateway: Start, upstream: Nginx) -> None:
+    server = gateway(route(upstream))
+    server.reload(route(upstream, plugins={"no-such-plugin": {}}))
+    assert get(server) == 200
+    os.kill(server.worker_pids()[0], signal.SIGKILL)
+    assert get(server) == 200
+    refused = server.status("/status/details")[1]["refused"]
+    assert [(e["kind"], e["id"], e["path"]) for e in refused] == [("routes", "1", "$.plugins.no-such-plugin")]
+    assert refused[0]["line"] is not None
+
+
+def test_sigterm_lets_requests_end(gateway: Start, slow: "SlowUpstream") -> None:
+    server = gateway(route(slow), workers=2)
+    statuses: list[int] = []
+    client = threading.Thread(target=lambda: statuses.append(get(server)))
+    client.start()
+    slow.wait_request()
+    os.kill(server.process.pid, signal.SIGTERM)
+    time.sleep(0.2)
+    slow.answer()
+    client.join(10)
+    assert statuses == [200]
+    until(lambda: server.process.popen.poll() is not None, "the end")
+    assert server.stop() == 0
+
+
+def test_a_second_signal_stops_at_once(gateway: Start, slow: "SlowUpstream") -> None:
+    server = gateway(route(slow))
+
+    def ask() -> None:
+        with pytest.raises((OSError, http.client.HTTPException)):
+            get(server)
+
+    client = threading.Thread(target=ask)
+    client.start()
+    slow.wait_request()
+    os.kill(server.process.pid, signal.SIGTERM)
+    time.sleep(0.2)
+    assert server.process.popen.poll() is None
+    os.kill(server.process.pid, signal.SIGTERM)
+    until(lambda: server.process.popen.poll() is not None, "the end", 5)
+    client.join(10)
+    assert server.stop() == 0
+
+
+def test_a_broken_file_keeps_the_last_configuration(gateway: Start, upstream: Nginx) -> None:
+    server = gateway(route(upstream))
+    server.resources_path.write_text("routes: [{id: 2, uri: /other")
+    until(lambda: server.status("/status/details")[1]["refused"], "the error in the status")
+    assert "does not end with #END" in server.log
+    assert get(server) == 200
+    server.write(route(upstream, "/new"))
+    until(lambda: get(server, "/new") == 200, "the new route")
+    until(lambda: get(server, "/old") == 404, "the old route's end")
+    assert server.status("/status/details")[1]["refused"] == []
+
+
+def test_sighup_replaces_workers_when_config_yaml_changed(gateway: Start, upstream: Nginx) -> None:
+    server = gateway(route(upstream), workers=1)
+    pids = server.worker_pids()
+    path = server.directory / "config.yaml"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    text = path.read_text()
+    path.write_text(
+        text.replace(
+            "node_listen:", f"enable_server_tokens: false\n  node_listen:\n  - {{ip: 127.0.0.1, port: {port}}}"
+        )
+    )
+    os.kill(server.process.pid, signal.SIGHUP)
+    until(lambda: server.status("/status/details")[1]["generation"] == 2, "generation 2")
+    until(lambda: len(server.worker_pids()) == 1, "the old worker's end")
+    assert server.worker_pids() != pids
+    assert get(server) == 200
+    server.port = port
+    assert get(server) == 200
+    with server.client() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"Server: Bascule\r\n" in client.read_to_end()
+    assert server.stop() == 0
+
+
+def test_sighup_with_a_broken_config_yaml_changes_nothing(gateway: Start, upstream: Nginx) -> None:
+    server = gateway(route(upstream))
+    pids = server.worker_pids()
+    (server.directory / "config.yaml").write_text("apisx: {}\n")
+    os.kill(server.process.pid, signal.SIGHUP)
+    until(lambda: 'did you mean "apisix"' in server.log, "the error")
+    until(lambda: server.generation() == 2, "the plugins read again")
+    assert server.worker_pids() == pids
+    assert get(server) == 200
+
+
+PLUGIN = """
+from bascule.plugin import Config, Plugin, Response
+
+class Answer(Plugin):
+    name = "answer"
+    priority = 1
+
+    class Config(Config):
+        pass
+
+    def access(self, request):
+        return Response({status}, "x")
+"""
+
+
+def test_a_user_s_plugin_is_loaded_anew(gateway: Start, tmp_path: Path) -> None:
+    source = tmp_path / "answer.py"
+    source.write_text(PLUGIN.format(status=201))
+    resources = {"routes": [{"id": 1, "uri": "/*", "plugins": {"answer": {}}}]}
+    server = gateway(resources, {"bascule": {"plugins": [str(source)]}})
+    assert get(server) == 201
+    source.write_text(PLUGIN.format(status=202))
+    until(lambda: get(server) == 202, "the new code")
+    source.write_text("def broken(:")
+    until(lambda: server.status("/status/details")[1]["plugin_errors"], "the error")
+    assert get(server) == 202
+
+
+def test_the_file_s_own_list_of_plugins_counts(gateway: Start, upstream: Nginx) -> None:
+    resources = route(upstream, plugins={"cors": {}})
+    server = gateway(resources)
+    assert get(server) == 200
+    server.write({**resources, "plugins": [{"name": "key-auth"}]})
+    until(lambda: get(server) == 503, "cors is disabled, and fails closed")
+    server.write(resources)
+    until(lambda: get(server) == 200, "enabled again")
+
+
+def test_logs_are_opened_anew(gateway: Start, upstream: Nginx) -> None:
+    server = gateway(route(upstream))
+    assert get(server, "/one") == 200
+    server.access_log(1)
+    server.access_log_path.rename(server.directory / "access.log.1")
+    os.kill(server.process.pid, signal.SIGUSR1)
+    time.sleep(0.3)
+    assert get(server, "/two") == 200
+    assert "GET /two" in server.access_log(1)
+
+
+def test_workers_end_with_their_supervisor(gateway: Start, upstream: Nginx) -> None:
+    server = gateway(route(upstream), workers=2)
+    pids = server.worker_pids()
+    os.kill(server.process.pid, signal.SIGKILL)
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the workers' end")
+
+
+class SlowUpstream:
+    """Answers one request when told to."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(10)
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._connection: socket.socket | None = None
+
+    def wait_request(self) -> None:
+        self._connection, _ = self._listener.accept()
+        self._connection.settimeout(10)
+        assert b"\r\n\r\n" in self._connection.recv(65536)
+
+    def answer(self) -> None:
+        assert self._connection is not None
+        self._connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    def close(self) -> None:
+        self._listener.close()
+        if self._connection is not None:
+            self._connection.close()
+
+
+@pytest.fixture
+def slow() -> Any:
+    upstream = SlowUpstream()
+    yield upstream
+    upstream.close()
