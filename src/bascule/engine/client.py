@@ -42,6 +42,8 @@ class Http1Client(Downstream):
             return 0
         if self.broken:
             return self.gone()
+        if events == 0:  # asked for by poller.later
+            return self.feed_rest()
         if events & (cnet.EPOLLRDHUP | cnet.EPOLLHUP | cnet.EPOLLERR):
             self.half_closed = True
             self.readable = True

@@ -946,6 +946,8 @@ class Exchange:
         if self.state == X_ANSWERED or self.state == X_DONE:
             return 0
         self.failure = reason
+        if status == 400 or status == 408 or status == 413:
+            self.down.close_after = True  # what else this client sends is not to be trusted, or not to be waited for
         if status == 404:
             return self.respond(Response(404, {"error_msg": "404 Route Not Found"}), 0)
         return self.respond(Response(status, page(status), {"Content-Type": "text/html; charset=utf-8"}), 0)
