@@ -1,5 +1,6 @@
 import asyncio
 import gzip
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from bascule.engine.http_client import AiohttpClient
 from bascule.plugin.kit.testing import HttpAnswer, HttpCall, MemoryHost, Upstream, get, make, post, run, run_async
 from bascule.plugins.http_logger import HttpLogger
+from tests.servers.gateway import Gateway
 from tests.servers.raw import RawUpstream
 
 URI = "http://logs.test/in"
@@ -155,6 +157,31 @@ def test_over_a_real_connection(raw_upstream: Callable[..., RawUpstream]) -> Non
     asyncio.run(go())
     assert b"POST /log HTTP/1.1" in upstream.requests_seen
     assert b'"uri":"/x"' in upstream.requests_seen
+
+
+@pytest.mark.parametrize("limit", [3, 8, 100_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_through_the_gateway(
+    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream], limit: int, chunked: bool
+) -> None:
+    """Bodies of every size pass unharmed while their beginning is held."""
+    upstream, logs = raw_upstream(), raw_upstream()
+    bodies = {"include_req_body": True, "max_req_body_bytes": limit, "include_resp_body": True}
+    conf = {"uri": f"http://{logs.address}/", "batch_max_size": 1, **bodies}
+    nodes = {"type": "roundrobin", "nodes": {upstream.address: 1}}
+    server = gateway({"routes": [{"id": "1", "uri": "/*", "plugins": {"http-logger": conf}, "upstream": nodes}]})
+    for size in (0, 1, 8, 5000, 300_000):
+        body = b"0123456789abcdef" * (size // 16 + 1)
+        sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+        with server.client() as client:
+            answer = client.request("POST", "/", [("Transfer-Encoding", "chunked")] if chunked else [], sent)
+        assert answer.status == 200
+        assert orjson.loads(answer.body)["body"] == body.decode()
+        deadline = time.monotonic() + 5
+        wanted = b'"body":"' + body[: min(limit, 100)]
+        while wanted not in logs.requests_seen:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

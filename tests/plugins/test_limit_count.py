@@ -1,4 +1,7 @@
 import asyncio
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +14,9 @@ from pydantic import ValidationError
 from bascule.engine.shared_counters import SharedCounters
 from bascule.plugin.kit.testing import MemoryHost, Result, Upstream, get, make, run, run_async
 from bascule.plugins.limit_count import LimitCount
+from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
+from tests.servers.raw import RawUpstream
 from tests.servers.redis import RedisServer
 from tests.servers.redis_groups import RedisCluster, RedisSentinel
 
@@ -234,6 +239,38 @@ def test_rate_limiting_info() -> None:
     expected = {"rate_limiting_key": key, "rate_limiting_limit": 2, "rate_limiting_reset": 60}
     assert infos == [{**expected, "rate_limiting_remaining": remaining} for remaining in (1, 0, 0)]
     assert get("/").var("rate_limiting_info") is None
+
+
+def test_exact_across_workers_reloads_and_deaths(
+    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    raw = raw_upstream()
+
+    def resources(**more: Any) -> dict[str, Any]:
+        limit = {"count": 20, "time_window": 600}
+        upstream = {"type": "roundrobin", "nodes": {raw.address: 1}}
+        return {"routes": [{"id": "1", "uri": "/*", "plugins": {"limit-count": limit}, "upstream": upstream, **more}]}
+
+    server = gateway(resources(), workers=3)
+
+    def passed(times: int) -> int:
+        count = 0
+        for _ in range(times):
+            with server.client() as client:
+                count += client.request("GET", "/").status == 200
+        return count
+
+    assert passed(10) == 10
+    server.reload(resources(name="renamed"))
+    assert passed(5) == 5
+    [victim, *_] = server.worker_pids()
+    os.kill(victim, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while victim in server.worker_pids() or len(server.worker_pids()) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    server.process.wait_line("ready")
+    assert passed(30) == 5
 
 
 # --- Redis

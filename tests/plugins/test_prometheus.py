@@ -26,6 +26,7 @@ def observe(
     host: MemoryHost | None = None,
     times: int = 1,
     consumer: Binding | None = None,
+    set_variables: dict[str, str] | None = None,
     **variables: Any,
 ) -> list[str]:
     """The metrics after some requests, as lines."""
@@ -34,6 +35,8 @@ def observe(
     for _ in range(times):
         request = get("/hello", route=route, variables={**VARIABLES, **variables})
         request.consumer = consumer
+        for name, value in (set_variables or {}).items():
+            request.set_var(name, value)
         run(plugin, request)
     return mine.metrics.render().decode().splitlines()
 
@@ -83,10 +86,9 @@ def test_no_route() -> None:
     assert any('code="404",route="",matched_uri="",matched_host="",service="",' in line for line in lines)
 
 
-def test_consumer_and_several_tries() -> None:
-    lines = observe(consumer=Binding("jack"), upstream_response_time="0.010, 0.005")
+def test_consumer() -> None:
+    lines = observe(consumer=Binding("jack"))
     assert any('consumer="jack"' in line and "http_status" in line for line in lines)
-    assert any('latency_sum{type="upstream"' in line and line.endswith(" 15") for line in lines)
 
 
 NAMED = Route(id="1", name="route_name", service_id="2", service_name="service_name")
@@ -125,7 +127,7 @@ def test_metadata_may_change() -> None:
 
 
 def test_models_are_labels_of_bounded_length() -> None:
-    lines = observe(request_type="ai_chat", request_llm_model="a" * 500, llm_model="gpt")
+    lines = observe(set_variables={"request_type": "ai_chat", "request_llm_model": "a" * 500, "llm_model": "gpt"})
     wanted = f'request_type="ai_chat",request_llm_model="{"a" * 128}",llm_model="gpt"'
     assert any(wanted in line for line in lines)
 

@@ -1083,6 +1083,28 @@ class Exchange:
         read = VARIABLES.get(name)
         return None if read is None else read(self)
 
+    def record(self) -> tuple:
+        """plugin/exchange.py's Record."""
+        e: Endpoint = self.endpoint
+        now: cython.longlong = self.t_end if self.state == X_DONE else self.core.poller.now
+        sent: cython.longlong = self.sent_before
+        if self.down is not None:
+            sent = self.down.sent + self.down.wlen - self.sent_before
+        node = None
+        if e is not None:
+            node = e.host if e.literal else self.address_text().rpartition(":")[0].strip("[]")
+        return (
+            self.status,
+            SOURCES[self.source],
+            node,
+            self.pattern,
+            self.host_pattern,
+            now - self.t_start,
+            (now - self.t_sent) if self.t_sent else None,
+            self.req.m.head_len + self.body_bytes,
+            sent,
+        )
+
     def facts(self) -> dict:
         """Numbers of this exchange for exchange_variables.py and the tests; times in us."""
         now: cython.longlong = self.t_end if self.state == X_DONE else self.core.poller.now

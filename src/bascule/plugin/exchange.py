@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Value = str | int | float | bool | list[Any] | None  # of a variable
+
+
+class Record(NamedTuple):
+    """What became of a request, for the log phase."""
+
+    status: int
+    source: str  # "upstream", "plugin", "gateway"
+    node: str | None  # address of the upstream's node
+    matched_uri: str | None
+    matched_host: str | None
+    request_us: int
+    upstream_us: int | None  # None: no upstream was asked
+    received_bytes: int
+    sent_bytes: int
 
 
 class ConsumerBinding(Protocol):
@@ -41,6 +55,9 @@ class Exchange(Protocol):
     def read_body(self, n: int) -> bytes | Awaitable[bytes]:
         """Holds the body until at least n bytes or its end have come, and returns what is held (perhaps more than n);
         at once where it can, else something to await. What is held still goes upstream."""
+
+    def record(self) -> Record | tuple[int, str, str | None, str | None, str | None, int, int | None, int, int]:
+        """At once what loggers need of the variables; as a Record or a plain tuple of the same."""
 
     def held_body(self) -> bytes | None:
         """What read_body has held of it so far; None: nothing was asked for."""
@@ -77,6 +94,21 @@ class MemoryExchange:
     def read_body(self, n: int) -> bytes:
         self.held = max(self.held, min(n, len(self.body)))
         return self.body[: self.held]
+
+    def record(self) -> Record:
+        upstream_s: Any = self.variables.get("upstream_response_time")
+        get: Any = self.variables.get
+        return Record(
+            get("status") or 0,
+            get("response_source") or "gateway",
+            get("balancer_ip"),
+            get("matched_uri"),
+            get("matched_host"),
+            round((get("request_time") or 0) * 1e6),
+            None if upstream_s is None else round(upstream_s * 1e6),
+            get("request_length") or 0,
+            get("bytes_sent") or 0,
+        )
 
     def held_body(self) -> bytes | None:
         return None if self.held < 0 else self.body[: self.held]

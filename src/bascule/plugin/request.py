@@ -238,6 +238,11 @@ class Request:
             return self.variables[name]
         return self.exchange.variable(name)
 
+    @property
+    def variables_set(self):
+        """The variables that plugins have set so far, by name; None: none."""
+        return self.variables
+
     def set_var(self, name, value):
         """ValueError for a variable that is derived from the request: change the request instead."""
         if is_derived(name):

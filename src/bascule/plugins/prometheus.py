@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from bascule.observe.metrics import Counter, Histogram
 from bascule.plugin import Config, Host, Plugin, Request
-from bascule.plugin.kit.log_entry import seconds
 
 BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000)
 COMMON = ("route", "service", "consumer", "node", "request_type", "request_llm_model", "llm_model")
@@ -116,6 +116,7 @@ class Prometheus(Plugin):
         self._bandwidth = metrics.counter(
             f"{prefix}bandwidth", "Total bandwidth in bytes consumed per service in APISIX", TYPED
         )
+        self._by_name = conf.prefer_name
         self._metadata: PrometheusMetadata | None = None
         self._disabled = DisabledLabels()
         self._cells: dict[tuple[Any, ...], Cell] = {}
@@ -126,51 +127,50 @@ class Prometheus(Plugin):
             self._metadata = metadata
             self._disabled = DisabledLabels() if metadata is None else metadata.disabled_labels
             self._cells.clear()
-        var = request.var
-        route, consumer = request.route, request.consumer
+        status, source, node, uri, host, request_us, upstream_us, received, sent = request.exchange.record()
+        route, consumer, variables = request.route, request.consumer, request.variables_set
         key = (
-            var("status"),
-            *(_NO_ROUTE if route is None else self._names(route)),
-            var("matched_uri"),
-            var("matched_host"),
+            status,
+            None if route is None else route.name or route.id if self._by_name else route.id,
+            None if route is None else route.service_name or route.service_id if self._by_name else route.service_id,
+            uri,
+            host,
             None if consumer is None else consumer.consumer_name,
-            var("balancer_ip"),
-            var("response_source"),
-            var("request_type"),
-            var("request_llm_model"),
-            var("llm_model"),
+            node,
+            source,
+            None if variables is None else _model_labels(variables),
         )
         cell = self._cells.get(key)
         if cell is None:
             cell = self._add_cell(key)
         cell.status.value += 1
-        request_ms = seconds(var("request_time")) * 1000
+        cell.ingress.value += received
+        cell.egress.value += sent
+        request_ms = request_us / 1000
         cell.request_ms.observe(request_ms)
-        upstream_s = var("upstream_response_time")
-        if upstream_s is None:
+        if upstream_us is None:
             cell.gateway_ms.observe(request_ms)
         else:
-            upstream_ms = seconds(upstream_s) * 1000
+            upstream_ms = upstream_us / 1000
             if cell.upstream_ms is None:
                 cell.upstream_ms = self._latency.child(cell.upstream_labels)
             cell.upstream_ms.observe(upstream_ms)
-            cell.gateway_ms.observe(max(0.0, request_ms - upstream_ms))
-        cell.ingress.value += seconds(var("request_length"))
-        cell.egress.value += seconds(var("bytes_sent"))
+            cell.gateway_ms.observe(request_ms - upstream_ms)
 
     def _add_cell(self, key: tuple[Any, ...]) -> Cell:
-        status, route, service, uri, host, consumer, node, source, request_type, request_model, model = key
+        status, route, service, uri, host, consumer, node, source, models = key
+        request_type, request_model, model = models or ("traditional_http", "", "")
         labels = {
-            "code": str(status or ""),
-            "route": route,
+            "code": str(status),
+            "route": route or "",
             "matched_uri": uri or "",
             "matched_host": host or "",
-            "service": service,
+            "service": service or "",
             "consumer": consumer or "",
             "node": node or "",
-            "request_type": request_type or "traditional_http",
-            "request_llm_model": str(request_model or "")[:MAX_MODEL_CHARS],
-            "llm_model": str(model or "")[:MAX_MODEL_CHARS],
+            "request_type": request_type,
+            "request_llm_model": request_model,
+            "llm_model": model,
             "response_source": _source(source, status),
         }
         off = self._disabled
@@ -192,13 +192,14 @@ class Prometheus(Plugin):
         self._cells[key] = cell
         return cell
 
-    def _names(self, route: Any) -> tuple[str, str]:
-        if self.conf.prefer_name:
-            return route.name or route.id, route.service_name or route.service_id or ""
-        return route.id, route.service_id or ""
 
-
-_NO_ROUTE = ("", "")
+def _model_labels(variables: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """What AI plugins say of the request; None: an ordinary one."""
+    kind = variables.get("request_type")
+    if kind is None:
+        return None
+    requested, used = variables.get("request_llm_model"), variables.get("llm_model")
+    return str(kind), str(requested or "")[:MAX_MODEL_CHARS], str(used or "")[:MAX_MODEL_CHARS]
 
 
 def _values(names: tuple[str, ...], labels: dict[str, str], disabled: tuple[str, ...]) -> tuple[str, ...]:
@@ -209,4 +210,4 @@ def _source(source: Any, status: Any) -> str:
     """APISIX's words: upstream, apisix (a plugin or the router answered), nginx (the proxy itself had to)."""
     if source == "gateway":
         return "apisix" if status in (404, 500, 503) else "nginx"
-    return "apisix" if source == "plugin" else source or ""
+    return "apisix" if source == "plugin" else str(source)
