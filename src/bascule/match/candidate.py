@@ -1,14 +1,16 @@
 # cython: annotation_typing=True
 """Entries (routes with their conditions) and candidates (one pattern of a route in a tree), and their order."""
 
+from sys import intern
+
 import cython
 from cython.cimports.bascule.match.radix import Bucket, bucket_insert, bucket_remove
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.cpython.ref import PyObject
-from cython.cimports.libc.string import memcmp
+from cython.cimports.libc.string import memchr, memcmp
 
 from bascule.match.address import AddressSet
-from bascule.match.pattern import parse_host, parse_path
+from bascule.match.pattern import decode, parse_host, parse_path
 
 # Names of the methods that have an id in wire.http1 (M_GET = 1, ...), in that order.
 METHODS = {
@@ -29,25 +31,30 @@ class Entry:
         self.value = value
         self.match = match
         self.priority = match.priority
-        self.methods = 0xFFFFFFFF
         if match.methods is not None:
-            self.methods = 0
-            for name in match.methods:
-                self.methods |= 1 << METHODS.get(name, 0)
-            self.other_methods = frozenset(name for name in match.methods if name not in METHODS)
+            self.other_methods = frozenset(name for name in match.methods if name not in METHODS) or None
         self.addresses = AddressSet(match.remote_addrs) if match.remote_addrs else None
         self.test = None if match.vars is None else match.vars.test
-        hosts = {parse_host(pattern): pattern for pattern in reversed(match.hosts)}
-        paths = [(uri, parse_path(uri, parameters)) for uri in dict.fromkeys(match.uris)]
+        # Interned: routes of one host share one string, which then stays in the processor's cache.
+        hosts = {parse_host(pattern): intern(pattern) for pattern in reversed(match.hosts)}
+        paths = [(uri, parse_path(uri, parameters).captures) for uri in dict.fromkeys(match.uris)]
         if hosts and hosts_in_tree:
-            self.candidates = [
-                Candidate(self, uri, path, host, pattern) for host, pattern in hosts.items() for uri, path in paths
-            ]
+            self.candidates = tuple(
+                [Candidate(self, uri, captures, pattern) for pattern in hosts.values() for uri, captures in paths]
+            )
         else:
             # As in the tree of hosts: an exact one first, then the longest wildcard.
             ranked = sorted(hosts.items(), key=lambda item: (item[0].prefix, -len(item[0].key)))
             self.hosts = tuple((host.key, host.prefix, pattern) for host, pattern in ranked) or None
-            self.candidates = [Candidate(self, uri, path, None, None) for uri, path in paths]
+            self.candidates = tuple([Candidate(self, uri, captures, None) for uri, captures in paths])
+
+    def set_value(self, value):
+        """Another value for the same match."""
+        candidate: Candidate
+        self.value = value
+        for candidate in self.candidates:
+            candidate.value = value
+        return 0
 
 
 @cython.final
@@ -55,14 +62,27 @@ class Entry:
 class Candidate:
     """Candidates of one bucket stand in the order of priority (highest first), then of their routes' first adding."""
 
-    def __init__(self, entry, pattern, path, host, host_pattern):
+    def __init__(self, entry: Entry, pattern, captures, host_pattern):
         self.entry = entry
+        self.value = entry.value
+        self.methods = method_bits(entry.match.methods)
+        self.conditional = (
+            entry.other_methods is not None
+            or entry.hosts is not None
+            or entry.addresses is not None
+            or entry.test is not None
+        )
         self.pattern = pattern
-        self.parts = path.parts
-        self.prefix = path.prefix
-        self.captures = path.captures
-        self.host = host
+        self.captures = captures
         self.host_pattern = host_pattern
+
+
+def method_bits(methods):
+    """Bit 1 << M_* for each method; bit 0 for those without a number."""
+    bits = 0
+    for name in METHODS if methods is None else methods:
+        bits |= 1 << METHODS.get(name, 0)
+    return bits | 1 if methods is None else bits
 
 
 @cython.cfunc
@@ -119,3 +139,25 @@ def host_fits(hosts, host, n):
         if (n == size or (n > size and prefix)) and memcmp(PyBytes_AS_STRING(key), host, size) == 0:
             return pattern
     return None
+
+
+def captured(captures, path, n):
+    """The values of a pattern's parameters in a path that fits it."""
+    values: dict = {}
+    at: cython.Py_ssize_t
+    wanted: cython.Py_ssize_t
+    segment: cython.Py_ssize_t = 0
+    start: cython.Py_ssize_t = 0
+    end: cython.Py_ssize_t
+    found: cython.p_const_char
+    for at in range(0, len(captures), 3):
+        wanted = captures[at]
+        while segment < wanted:
+            start = cython.cast(cython.p_const_char, memchr(path + start, b"/", n - start)) - path + 1
+            segment += 1
+        found = cython.NULL
+        if not captures[at + 2]:
+            found = cython.cast(cython.p_const_char, memchr(path + start, b"/", n - start))
+        end = n if found == cython.NULL else found - path
+        values[captures[at + 1]] = decode(path[start:end])
+    return values

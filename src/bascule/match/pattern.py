@@ -5,6 +5,7 @@ a segment `:name` stands for one non-empty segment, and a last segment `*name` f
 ordinary bytes.
 """
 
+from sys import intern
 from typing import NamedTuple
 
 # Part of a pattern that stands for one segment; literal runs are bytes.
@@ -12,11 +13,11 @@ PARAMETER = None
 
 
 class PathPattern(NamedTuple):
-    """`parts`: literal runs (bytes) and PARAMETERs; `captures`: (segment number, name, whether the rest) or None."""
+    """`parts`: literal runs (bytes) and PARAMETERs; `captures`: segment number, name, whether the rest, for each."""
 
     parts: tuple[bytes | None, ...]
     prefix: bool
-    captures: tuple[tuple[int, str, bool], ...] | None
+    captures: tuple[int | str | bool, ...] | None
 
 
 class HostPattern(NamedTuple):
@@ -37,7 +38,7 @@ def parse_path(pattern: str, parameters: bool) -> PathPattern:
 
 def _parse_parameters(pattern: str) -> PathPattern:
     parts: list[bytes | None] = []
-    captures: list[tuple[int, str, bool]] = []
+    captures: list[int | str | bool] = []
     literal = ""
     prefix = False
     segments = pattern.split("/")
@@ -50,11 +51,11 @@ def _parse_parameters(pattern: str) -> PathPattern:
                 parts.append(encode(literal))
             literal = ""
             parts.append(PARAMETER)
-            captures.append((number, segment[1:], False))
+            captures += (number, intern(segment[1:]), False)
         elif number and last and segment[:1] == "*":
             prefix = True
             if len(segment) > 1:
-                captures.append((number, segment[1:], True))
+                captures += (number, intern(segment[1:]), True)
         elif last and segment.endswith("*"):
             prefix = True
             literal += segment[:-1]
@@ -63,12 +64,6 @@ def _parse_parameters(pattern: str) -> PathPattern:
     if literal or not parts:
         parts.append(encode(literal))
     return PathPattern(tuple(parts), prefix, tuple(captures) or None)
-
-
-def capture(captures: tuple[tuple[int, str, bool], ...], path: bytes) -> dict[str, str]:
-    """The values of a pattern's parameters in a path that fits it."""
-    segments = path.split(b"/")
-    return {name: decode(b"/".join(segments[number:]) if rest else segments[number]) for number, name, rest in captures}
 
 
 def parse_host(pattern: str) -> HostPattern:

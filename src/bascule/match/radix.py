@@ -1,4 +1,5 @@
 # cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """A compressed radix tree over bytes, with `:segment` branches, that changes in place.
 
 Nodes are plain C memory: a hundred thousand routes make a quarter of a million of them, which Python's collector need
@@ -17,16 +18,43 @@ from cython.cimports.libc.stdlib import calloc, free, malloc, realloc
 from cython.cimports.libc.string import memchr, memcmp, memcpy, memmove
 
 
+def label_of(node):
+    if node.label_len <= NEAR:
+        return cython.cast(cython.p_const_char, cython.address(node.label.near[0]))
+    return node.label.far
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def firsts_of(node: cython.pointer(cython.const[Node])) -> cython.p_uchar:
+    return cython.cast(cython.p_uchar, node.kids + node.kid_capacity)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def block_size(capacity: cython.int) -> cython.size_t:
+    """Bytes of a block of kids."""
+    return cython.cast(cython.size_t, capacity) * (cython.sizeof(cython.p_void) + 1)
+
+
 def child_of(node, first):
+    firsts: cython.p_uchar
     found: cython.p_uchar
+    at: cython.int
     if node.kid_count == 0:
         return cython.NULL
-    if node.kid_count == 1:
-        return node.kids[0] if node.firsts[0] == first else cython.NULL
-    found = cython.cast(cython.p_uchar, memchr(node.firsts, first, node.kid_count))
-    if found == cython.NULL:
+    firsts = firsts_of(node)
+    if node.kid_count <= 4:
+        for at in range(node.kid_count):
+            if firsts[at] == first:
+                return node.kids[at]
         return cython.NULL
-    return node.kids[found - node.firsts]
+    found = cython.cast(cython.p_uchar, memchr(firsts, first, node.kid_count))
+    return cython.NULL if found == cython.NULL else node.kids[found - firsts]
 
 
 def descend(node, p, n, used):
@@ -34,7 +62,7 @@ def descend(node, p, n, used):
     at: cython.Py_ssize_t = 0
     while at < n:
         kid = child_of(node, cython.cast(cython.uchar, p[at]))
-        if kid == cython.NULL or kid.label_len > n - at or memcmp(kid.label, p + at, kid.label_len) != 0:
+        if kid == cython.NULL or kid.label_len > n - at or memcmp(label_of(kid), p + at, kid.label_len) != 0:
             break
         at += kid.label_len
         node = kid
@@ -78,7 +106,8 @@ def bucket_remove(bucket, at):
 class Radix:
     """The tree; `make`, `seek` and `prune` are its whole interface, walking is up to the router."""
 
-    def __cinit__(self, owns_payloads=True):
+    def __cinit__(self, owns_payloads=True, owner=None):
+        self.owner = owner
         self.owns_payloads = owns_payloads
         self.nodes = -1
         self.patterns = 0
@@ -139,6 +168,7 @@ class Radix:
     def extend(self, node, p, n):
         """The node that a literal run leads to from `node`; splits a label that the run leaves midway."""
         kid: cython.pointer(Node)
+        label: cython.p_const_char
         same: cython.int
         shorter: cython.int
         while n > 0:
@@ -152,8 +182,9 @@ class Radix:
                     raise
                 return kid
             shorter = cython.cast(cython.int, min(n, kid.label_len))
+            label = label_of(kid)
             same = 1
-            while same < shorter and kid.label[same] == p[same]:
+            while same < shorter and label[same] == p[same]:
                 same += 1
             if same < kid.label_len:
                 self.split(kid, same)
@@ -165,52 +196,59 @@ class Radix:
 
     def split(self, node, at):
         """Puts a new node above `node` that takes the first `at` bytes of its label."""
-        upper: cython.pointer(Node) = self.create(node.label, at)
         parent: cython.pointer(Node) = node.parent
-        upper.kids = cython.cast(cython.pointer(cython.pointer(Node)), malloc(cython.sizeof(cython.p_void)))
-        upper.firsts = cython.cast(cython.p_uchar, malloc(1))
-        if upper.kids == cython.NULL or upper.firsts == cython.NULL:
+        firsts: cython.p_uchar = firsts_of(parent)
+        place: cython.Py_ssize_t = 0
+        upper: cython.pointer(Node) = self.create(label_of(node), at)
+        try:
+            self.reserve(upper, 1)
+            self.relabel(node, label_of(node) + at, node.label_len - at, b"", 0)
+        except MemoryError:
             self.release(upper)
-            raise MemoryError
-        place: cython.p_uchar = cython.cast(
-            cython.p_uchar, memchr(parent.firsts, cython.cast(cython.uchar, node.label[0]), parent.kid_count)
-        )
-        parent.kids[place - parent.firsts] = upper
+            raise
+        while parent.kids[place] != node:
+            place += 1
+        parent.kids[place] = upper
+        firsts[place] = cython.cast(cython.uchar, label_of(upper)[0])
         upper.parent = parent
-        node.label_len -= at
-        memmove(node.label, node.label + at, node.label_len)
-        node.parent = upper
         upper.kids[0] = node
-        upper.firsts[0] = cython.cast(cython.uchar, node.label[0])
-        upper.kid_count = upper.kid_capacity = 1
+        firsts_of(upper)[0] = cython.cast(cython.uchar, label_of(node)[0])
+        upper.kid_count = 1
+        node.parent = upper
+        return 0
+
+    def reserve(self, node, count):
+        """Room for that many kids."""
+        capacity: cython.int = max(2, node.kid_capacity)
+        kids: cython.pointer(cython.pointer(Node))
+        if count <= node.kid_capacity:
+            return 0
+        while capacity < count:
+            capacity *= 2
+        kids = cython.cast(cython.pointer(cython.pointer(Node)), malloc(block_size(capacity)))
+        if kids == cython.NULL:
+            raise MemoryError
+        if node.kid_count:
+            memcpy(kids, node.kids, node.kid_count * cython.sizeof(cython.p_void))
+            memcpy(kids + capacity, firsts_of(node), node.kid_count)
+        free(node.kids)
+        node.kids = kids
+        node.kid_capacity = capacity
         return 0
 
     def adopt(self, parent, kid):
         """Adds a kid, in the order of first bytes."""
-        first: cython.uchar = cython.cast(cython.uchar, kid.label[0])
-        capacity: cython.int
-        kids: cython.pointer(cython.pointer(Node))
+        first: cython.uchar = cython.cast(cython.uchar, label_of(kid)[0])
         firsts: cython.p_uchar
         at: cython.int = 0
-        if parent.kid_count == parent.kid_capacity:
-            capacity = 1 if parent.kid_capacity == 0 else parent.kid_capacity * 2
-            kids = cython.cast(
-                cython.pointer(cython.pointer(Node)), realloc(parent.kids, capacity * cython.sizeof(cython.p_void))
-            )
-            if kids == cython.NULL:
-                raise MemoryError
-            parent.kids = kids
-            firsts = cython.cast(cython.p_uchar, realloc(parent.firsts, capacity))
-            if firsts == cython.NULL:
-                raise MemoryError
-            parent.firsts = firsts
-            parent.kid_capacity = capacity
-        while at < parent.kid_count and parent.firsts[at] < first:
+        self.reserve(parent, parent.kid_count + 1)
+        firsts = firsts_of(parent)
+        while at < parent.kid_count and firsts[at] < first:
             at += 1
         memmove(parent.kids + at + 1, parent.kids + at, (parent.kid_count - at) * cython.sizeof(cython.p_void))
-        memmove(parent.firsts + at + 1, parent.firsts + at, parent.kid_count - at)
+        memmove(firsts + at + 1, firsts + at, parent.kid_count - at)
         parent.kids[at] = kid
-        parent.firsts[at] = first
+        firsts[at] = first
         parent.kid_count += 1
         kid.parent = parent
         return 0
@@ -218,6 +256,7 @@ class Radix:
     def detach(self, node):
         """Takes a leaf off its parent."""
         parent: cython.pointer(Node) = node.parent
+        firsts: cython.p_uchar = firsts_of(parent)
         at: cython.int = 0
         if parent.param == node:
             parent.param = cython.NULL
@@ -226,21 +265,18 @@ class Radix:
             at += 1
         parent.kid_count -= 1
         memmove(parent.kids + at, parent.kids + at + 1, (parent.kid_count - at) * cython.sizeof(cython.p_void))
-        memmove(parent.firsts + at, parent.firsts + at + 1, parent.kid_count - at)
+        memmove(firsts + at, firsts + at + 1, parent.kid_count - at)
+        if parent.kid_count == 0:
+            free(parent.kids)
+            parent.kids = cython.NULL
+            parent.kid_capacity = 0
 
     def merge(self, node):
         """Lets the only kid take the place of `node`, with both labels."""
         kid: cython.pointer(Node) = node.kids[0]
         parent: cython.pointer(Node) = node.parent
         at: cython.int = 0
-        label: cython.p_char = cython.cast(cython.p_char, malloc(node.label_len + kid.label_len))
-        if label == cython.NULL:
-            raise MemoryError
-        memcpy(label, node.label, node.label_len)
-        memcpy(label + node.label_len, kid.label, kid.label_len)
-        free(kid.label)
-        kid.label = label
-        kid.label_len += node.label_len
+        self.relabel(kid, label_of(node), node.label_len, label_of(kid), kid.label_len)
         kid.parent = parent
         while parent.kids[at] != node:
             at += 1
@@ -248,29 +284,47 @@ class Radix:
         self.release(node)
         return 0
 
-    def create(self, label, n):
-        node: cython.pointer(Node)
-        if n > 0x7FFFFFFF:
+    def relabel(self, node, label, n, more, extra):
+        """Gives a node the label `label` + `more`, which may be parts of its present one."""
+        size: cython.Py_ssize_t = n + extra
+        text: cython.p_char
+        held: cython.p_char = cython.NULL if node.label_len <= NEAR else node.label.far
+        near: cython.char[NEAR]
+        if size > 0x7FFFFFFF:
             raise MemoryError
-        node = cython.cast(cython.pointer(Node), calloc(1, cython.sizeof(Node)))
+        text = near
+        if size > NEAR:
+            text = cython.cast(cython.p_char, malloc(size))
+            if text == cython.NULL:
+                raise MemoryError
+        memcpy(text, label, n)
+        memcpy(text + n, more, extra)
+        if size > NEAR:
+            node.label.far = text
+        else:
+            memcpy(node.label.near, text, size)
+        node.label_len = cython.cast(cython.int, size)
+        free(held)
+        return 0
+
+    def create(self, label, n):
+        node: cython.pointer(Node) = cython.cast(cython.pointer(Node), calloc(1, cython.sizeof(Node)))
         if node == cython.NULL:
             raise MemoryError
-        node.label_len = cython.cast(cython.int, n)
-        if n > 0:
-            node.label = cython.cast(cython.p_char, malloc(n))
-            if node.label == cython.NULL:
-                free(node)
-                raise MemoryError
-            memcpy(node.label, label, n)
         self.nodes += 1
+        try:
+            self.relabel(node, label, n, b"", 0)
+        except MemoryError:
+            self.release(node)
+            raise
         return node
 
     def release(self, node):
         """Frees one node without its kids and payloads."""
         self.nodes -= 1
-        free(node.label)
+        if node.label_len > NEAR:
+            free(node.label.far)
         free(node.kids)
-        free(node.firsts)
         free(node)
 
     def release_all(self, node):

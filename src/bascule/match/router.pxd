@@ -33,6 +33,7 @@ cdef class Router:
     cdef Candidate search_branches(self, Node* node, Py_ssize_t at, Probe* probe, object vars)
     cdef Candidate choose(self, Bucket* bucket, Probe* probe, object vars)
     cdef bint conditions_hold(self, Entry entry, Probe* probe, object vars) except -1
+    cdef bint variables_fit(self, Entry entry, Probe* probe, object vars) except -1
     cdef int insert(self, Candidate candidate) except -1
     cdef int withdraw(self, Candidate candidate) except -1
     cdef Radix tree_of(self, Candidate candidate)

@@ -17,12 +17,12 @@ Hosts stand reversed in a tree of their own, so that a wildcard host is a prefix
 """
 
 import cython
-from cython.cimports.bascule.match.candidate import Candidate, Entry, bucket_add, bucket_discard, host_fits
-from cython.cimports.bascule.match.radix import Bucket, Node, Radix, child_of, descend
+from cython.cimports.bascule.match.candidate import Candidate, Entry, bucket_add, bucket_discard, captured, host_fits
+from cython.cimports.bascule.match.radix import Bucket, Node, Radix, child_of, descend, label_of
 from cython.cimports.libc.string import memchr, memcmp
 
 from bascule.match.candidate import METHODS
-from bascule.match.pattern import capture, encode
+from bascule.match.pattern import encode, parse_host, parse_path
 from bascule.match.trace import WithMethod, explanation
 from bascule.match.variables import FixedVariables
 
@@ -74,14 +74,14 @@ class Router:
         """Another match or value for a route, which keeps its place among equals. KeyError: there is no such route."""
         old: Entry = self.entries[key]
         if old.match == match:
-            old.value = value
+            old.set_value(value)
             return
         self.check_idle()
         entry: Entry = Entry(key, match, value, self.hosts_in_tree, self.parameters)
         entry.order = old.order
         for candidate in old.candidates:
             self.withdraw(candidate)
-        old.candidates.clear()
+        old.candidates = ()
         self.entries[key] = entry
         for candidate in entry.candidates:
             self.insert(candidate)
@@ -93,7 +93,7 @@ class Router:
         for candidate in entry.candidates:
             self.withdraw(candidate)
         # Entry and candidates refer to each other; cut, they go at once and not with the next garbage collection.
-        entry.candidates.clear()
+        entry.candidates = ()
         del self.entries[key]
 
     def __len__(self):
@@ -117,48 +117,51 @@ class Router:
     def tree_of(self, candidate):
         """The tree of paths where a candidate belongs, created when its host is new."""
         node: cython.pointer(Node)
-        if candidate.host is None:
+        if candidate.host_pattern is None:
             return self.any_host
-        tree: Radix = self.hosts.get(candidate.host)
+        host = parse_host(candidate.host_pattern)
+        tree: Radix = self.hosts.get(host)
         if tree is None:
-            tree = Radix()
-            self.hosts[candidate.host] = tree
-            node = self.host_tree.make((candidate.host.key,))
-            if candidate.host.prefix:
+            tree = Radix(True, host)
+            self.hosts[host] = tree
+            node = self.host_tree.make((host.key,))
+            if host.prefix:
                 node.prefix = cython.cast(cython.p_void, tree)
             else:
                 node.exact = cython.cast(cython.p_void, tree)
         return tree
 
     def insert(self, candidate):
-        tree: Radix = self.tree_of(candidate)
-        node: cython.pointer(Node) = tree.make(candidate.parts)
-        if candidate.prefix:
+        pattern = parse_path(candidate.pattern, self.parameters)
+        candidate.tree = self.tree_of(candidate)
+        node: cython.pointer(Node) = candidate.tree.make(pattern.parts)
+        if pattern.prefix:
             node.prefix = bucket_add(cython.cast(cython.pointer(Bucket), node.prefix), candidate)
         else:
             node.exact = bucket_add(cython.cast(cython.pointer(Bucket), node.exact), candidate)
-        tree.patterns += 1
+        candidate.tree.patterns += 1
         return 0
 
     def withdraw(self, candidate):
-        tree: Radix = self.tree_of(candidate)
-        node: cython.pointer(Node) = tree.seek(candidate.parts)
+        tree: Radix = candidate.tree
+        pattern = parse_path(candidate.pattern, self.parameters)
+        node: cython.pointer(Node) = tree.seek(pattern.parts)
         if node == cython.NULL:
             raise KeyError(candidate.pattern)
-        if candidate.prefix:
+        if pattern.prefix:
             node.prefix = bucket_discard(cython.cast(cython.pointer(Bucket), node.prefix), candidate)
         else:
             node.exact = bucket_discard(cython.cast(cython.pointer(Bucket), node.exact), candidate)
         tree.prune(node)
         tree.patterns -= 1
-        if tree.patterns == 0 and candidate.host is not None:
-            node = self.host_tree.seek((candidate.host.key,))
-            if candidate.host.prefix:
+        if tree.patterns == 0 and tree.owner is not None:
+            node = self.host_tree.seek((tree.owner.key,))
+            if tree.owner.prefix:
                 node.prefix = cython.NULL
             else:
                 node.exact = cython.NULL
             self.host_tree.prune(node)
-            del self.hosts[candidate.host]
+            del self.hosts[tree.owner]
         return 0
 
     # Search
@@ -233,8 +236,8 @@ class Router:
         if found.host_pattern is not None:
             self.host_pattern = found.host_pattern
         if found.captures is not None:
-            self.params = capture(found.captures, path[: probe.path_len])
-        return found.entry.value
+            self.params = captured(found.captures, path, probe.path_len)
+        return found.value
 
     def search(self, probe, vars):
         """Host by host, most specific first."""
@@ -293,7 +296,11 @@ class Router:
                     return found
         else:
             kid = child_of(node, cython.cast(cython.uchar, probe.path[at]))
-            if kid != cython.NULL and kid.label_len <= left and memcmp(kid.label, probe.path + at, kid.label_len) == 0:
+            if (
+                kid != cython.NULL
+                and kid.label_len <= left
+                and memcmp(label_of(kid), probe.path + at, kid.label_len) == 0
+            ):
                 found = self.search_branches(kid, at + kid.label_len, probe, vars)
                 if found is not None:
                     return found
@@ -311,7 +318,6 @@ class Router:
     def choose(self, bucket, probe, vars):
         """The first candidate of a bucket whose conditions hold, cheap conditions first."""
         at: cython.int
-        entry: Entry
         candidate: Candidate
         if self.trace is not None:
             for at in range(bucket.count):
@@ -319,23 +325,24 @@ class Router:
             return None
         for at in range(bucket.count):
             candidate = cython.cast(Candidate, bucket.items[at])
-            entry = candidate.entry
-            if not entry.methods & probe.method:
-                continue
-            pattern = None
-            if entry.hosts is not None:
-                pattern = host_fits(entry.hosts, probe.host, probe.host_len)
-                if pattern is None:
-                    continue
-            if (
-                entry.test is not None or entry.addresses is not None or probe.method == 1
-            ) and not self.conditions_hold(entry, probe, vars):
-                continue
-            self.host_pattern = pattern
-            return candidate
+            if candidate.methods & probe.method and (
+                not candidate.conditional or self.conditions_hold(candidate.entry, probe, vars)
+            ):
+                return candidate
         return None
 
     def conditions_hold(self, entry, probe, vars):
+        """All conditions of a route but the methods that have numbers, cheap ones first."""
+        if entry.hosts is not None:
+            self.host_pattern = host_fits(entry.hosts, probe.host, probe.host_len)
+            if self.host_pattern is None:
+                return False
+        if self.variables_fit(entry, probe, vars):
+            return True
+        self.host_pattern = None
+        return False
+
+    def variables_fit(self, entry, probe, vars):
         """The conditions that need variables, and so run code that isn't ours."""
         self.searching += 1
         try:
