@@ -25,7 +25,7 @@ BAD_ORIGINS = [
     "",
     "*a",
     "*,http://y.com",
-    "nulll",
+    "nul",
     "http//y.com.uk",
     "x.com",
     "https://x.com,y.com.uk",
