@@ -3,10 +3,11 @@ import asyncio
 import pytest
 
 from bascule.cli.checking_host import CheckingHost
+from bascule.observe.metrics import Metrics
 
 
 def test_it_has_the_facts_and_does_nothing() -> None:
-    host = CheckingHost("cors", "routes/1", {"a": 1})
+    host = CheckingHost("cors", "routes/1", {"a": 1}, Metrics())
     assert (host.holder, host.attr, host.metadata()) == ("routes/1", {"a": 1}, None)
     assert host.state("k", list) == []
     host.call_later(1, print).cancel()

@@ -33,6 +33,7 @@ def check(config: Path | None, files: list[Path]) -> int:
 def _look(configured: Configured, files: list[Path]) -> tuple[int, list[str]]:
     """The number of resources, and every error."""
     from bascule.cli.checking_host import CheckingHost
+    from bascule.observe.metrics import Metrics
     from bascule.plugin.registry import Registry
     from bascule.snapshot.references import from_environment
     from bascule.snapshot.tables import Tables
@@ -42,6 +43,7 @@ def _look(configured: Configured, files: list[Path]) -> tuple[int, list[str]]:
     configured.allow_imports()
     found: list[str] = []
     resources = 0
+    metrics = Metrics()
     for path in files or [configured.resources_path]:
         if files and not path.exists():
             found.append(f"{path}: there is no such file")
@@ -54,7 +56,7 @@ def _look(configured: Configured, files: list[Path]) -> tuple[int, list[str]]:
         code += [f"{owner}: $.plugins: there is no plugin {name!r}" for name in registry.unknown]
         tables = Tables(
             registry,
-            lambda plugin, holder: CheckingHost(plugin, holder, settings.attr.get(plugin) or {}),
+            lambda plugin, holder: CheckingHost(plugin, holder, settings.attr.get(plugin) or {}, metrics),
             settings.apisix.router.http,
             delete_uri_tail_slash=settings.apisix.delete_uri_tail_slash,
             resolve=from_environment(os.environ),

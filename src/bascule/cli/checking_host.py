@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from bascule.observe.metrics import Metrics
@@ -13,14 +14,21 @@ from bascule.observe.metrics import Metrics
 T = TypeVar("T")
 
 
+# One for all hosts: a generator alone is 2.5 KB, and there may be a host for each of 100,000 routes.
+_RANDOM = random.Random(0)
+_SETTINGS: Mapping[str, Any] = MappingProxyType(
+    {"version": "", "server_name": "Bascule", "https_port": None, "hostname": "", "trusted_addresses": ()}
+)
+
+
 class CheckingHost:
-    def __init__(self, plugin: str, holder: str, attr: Mapping[str, Any]) -> None:
+    def __init__(self, plugin: str, holder: str, attr: Mapping[str, Any], metrics: Metrics) -> None:
         self.log = logging.getLogger(f"bascule.plugin.{plugin}")
         self.holder = holder
         self.attr = attr
-        self.settings: Mapping[str, Any] = {"version": "", "server_name": "Bascule", "https_port": None, "hostname": ""}
-        self.random = random.Random(0)
-        self.metrics = Metrics()
+        self.settings = _SETTINGS
+        self.random = _RANDOM
+        self.metrics = metrics
         self.counters: Any = None
         self.http: Any = None
         self.now = time.time

@@ -7,7 +7,7 @@ the version before it is kept too, and a new worker is given both, in order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -17,8 +17,7 @@ from bascule.model.change import Change
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class PackedChange:
+class PackedChange(NamedTuple):
     """A Change whose value is JSON: a tenth of the memory, and packed once for all workers."""
 
     kind: str
@@ -29,7 +28,8 @@ class PackedChange:
 
 
 def pack(change: Change) -> PackedChange:
-    value = None if change.value is None else orjson.dumps(change.value)
+    # The copy: orjson's own bytes keep the buffer that they were written in, kilobytes for each.
+    value = None if change.value is None else bytes(memoryview(orjson.dumps(change.value)))
     return PackedChange(change.kind, change.id, value, change.file, change.line)
 
 

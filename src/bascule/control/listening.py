@@ -1,5 +1,5 @@
-"""Listening sockets. The supervisor opens them, one per worker for TCP (SO_REUSEPORT), and keeps them when a worker dies:
-what the kernel has queued waits for the replacement instead of being reset."""
+"""Listening sockets. The supervisor opens them, one per worker for TCP (SO_REUSEPORT), and keeps them when a worker
+dies: what the kernel has queued waits for the replacement instead of being reset."""
 
 from __future__ import annotations
 

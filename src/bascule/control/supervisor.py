@@ -123,10 +123,7 @@ class Supervisor:
         runners: list[web.AppRunner] = []
         try:
             self._listening.open(self.settings.addresses, self._launch.workers, self.settings.bascule.listen_backlog)
-            loaded = await asyncio.to_thread(self._store.load)
-            if loaded.plugins is not None:
-                self._enabled = loaded.plugins
-            self._take(loaded)
+            await self._load()
             places = [*self._listening.addresses, *await self._serve_http(runners)]
             await self._fleet.start(self._launch.workers, self._stop)
             await self._judge()
@@ -142,6 +139,12 @@ class Supervisor:
             for runner in runners:
                 await runner.cleanup()
             self._listening.close()
+
+    async def _load(self) -> None:
+        loaded = await asyncio.to_thread(self._store.load)
+        if loaded.plugins is not None:
+            self._enabled = loaded.plugins
+        self._take(loaded)
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
