@@ -42,5 +42,7 @@ setup(
         build_dir="build/cython-asan" if SANITIZE else "build/cython",
         include_path=["src"],
         show_all_warnings=False,
-    )
+        nthreads=os.cpu_count() or 1,
+    ),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )
