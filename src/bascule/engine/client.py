@@ -6,7 +6,17 @@ Bytes are consumed from the receive buffer shared by all connections; only what 
 """
 
 import cython
-from cython.cimports.bascule.engine.exchange import BODY_CHUNKED, BODY_NONE, BODY_PLAIN, BODY_RAW, Core, Downstream, Exchange, Upstream
+from cython.cimports.bascule.engine.exchange import (
+    BODY_CHUNKED,
+    BODY_NONE,
+    BODY_PLAIN,
+    BODY_RAW,
+    X_ANSWERED,
+    Core,
+    Downstream,
+    Exchange,
+    Upstream,
+)
 from cython.cimports.bascule.engine.forward import (
     SKIP_LENGTH,
     SKIP_SERVER,
@@ -90,6 +100,8 @@ class Http1Client(Downstream):
                 return self.refuse(408)
             return self.gone()
         if self.state == C_BODY and self.x is not None:
+            if self.x.state == X_ANSWERED:
+                return self.gone()  # the rest of a body that was only read to be dropped
             self.close_after = True
             self.unread = True
             self.x.drop_upstream()
