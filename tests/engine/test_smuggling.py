@@ -138,7 +138,10 @@ HEADS = {
     "absolute-port-disagrees": b"GET http://a.example:81/up HTTP/1.1\r\n" + HOST + b"\r\n",
     "absolute-userinfo": b"GET http://me@a.example/up HTTP/1.1\r\n" + HOST + b"\r\n",
     "absolute-no-authority": b"GET http:///up HTTP/1.1\r\n" + HOST + b"\r\n",
-    # path
+}
+
+# Framed well, so that the connection may live on.
+PATHS = {
     "path-nul-escape": b"GET /up%00 HTTP/1.1\r\n" + HOST + b"\r\n",
     "path-bad-escape": b"GET /up%zz HTTP/1.1\r\n" + HOST + b"\r\n",
     "path-above-root": b"GET /../up HTTP/1.1\r\n" + HOST + b"\r\n",
@@ -239,6 +242,15 @@ def test_it_is_refused_byte_by_byte_too(name: str, served: Gateway, upstream: Ra
         with contextlib.suppress(ConnectionError):  # refused on the first half already
             client.send(head[:middle], head[middle:])
         assert answered(client) in ([400], [])
+    assert upstream.requests_seen == before
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_that_has_no_normal_form_is_refused(name: str, served: Gateway, upstream: RawUpstream) -> None:
+    before = upstream.requests_seen
+    with served.client() as client:
+        client.send(PATHS[name])
+        assert client.read_response().status == 400
     assert upstream.requests_seen == before
 
 
