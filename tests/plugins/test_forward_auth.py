@@ -147,7 +147,10 @@ def test_over_real_connections(raw_upstream: Callable[..., RawUpstream]) -> None
         ({"uri": URI, "request_method": "PUT"}, "GET"),
         ({"uri": URI, "timeout": 60_001}, "60000"),
         ({"uri": URI, "extra_headers": {}}, "at least 1"),
-        ({"uri": URI, "extra_headers": {"a:b": "c"}}, "pattern"),
+        ({"uri": URI, "extra_headers": {"a:b": "c"}}, "token"),
+        ({"uri": URI, "upstream_headers": ["Content-Length"]}, "gateway itself"),
+        ({"uri": URI, "request_headers": ["Transfer-Encoding"]}, "gateway itself"),
+        ({"uri": URI, "client_headers": ["a b"]}, "token"),
     ],
 )
 def test_bad_configurations(conf: dict[str, Any], sentence: str) -> None:

@@ -151,6 +151,10 @@ def test_count_from_a_variable() -> None:
     assert run(plugin, get("/", headers={"count": "5"})).status == 200
 
 
+def test_numbers_may_be_text() -> None:
+    assert quota(run(LimitCount, {"count": "3", "time_window": "7"}, get("/"))) == ("3", "2", "7")
+
+
 def test_window_from_a_variable() -> None:
     plugin = make(LimitCount, {"count": 1, "time_window": "${http_window ?? 5}"})
     assert quota(run(plugin, get("/"))) == ("1", "0", "5")
@@ -222,6 +226,9 @@ def test_sliding_window() -> None:
         ({**TWO, "policy": "redis-sentinel", "redis_master_name": "x"}, "redis_sentinels"),
         ({**TWO, "sync_interval": 0.01}, "at least 0.1"),
         ({**TWO, "sync_interval": 60}, "shorter"),
+        ({"rules": [{**TWO, "key": "a", "header_prefix": "a b"}]}, "token"),
+        ({"count": "many", "time_window": 1}, "must be a number"),
+        ({"count": 1, "time_window": "0"}, "positive"),
         ({**TWO, "unknown": 1}, "unknown"),
     ],
 )

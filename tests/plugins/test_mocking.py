@@ -31,6 +31,11 @@ def test_everything_set() -> None:
     assert result.header("x-mock-by") is None
 
 
+def test_line_breaks_of_variables_stay_in_their_header() -> None:
+    conf = {"response_example": "x", "response_headers": {"X-A": "$arg_a"}}
+    assert run(Mocking, conf, get("/?a=1%0d%0aX-B:2")).header("X-A") == "1 X-B:2"
+
+
 def test_delay() -> None:
     host = MemoryHost()
     assert run(Mocking, {"response_example": "late", "delay": 3}, get("/"), host=host).body == b"late"
@@ -118,6 +123,9 @@ def test_xml_of_nothing() -> None:
         ({"response_example": "x", "response_status": 99}, "200"),
         ({"response_example": "x", "response_headers": {}}, "at least 1"),
         ({"response_example": "x", "delay": -1}, "greater"),
+        ({"response_example": "x", "response_headers": {"a b": "c"}}, "invalid field"),
+        ({"response_example": "x", "response_headers": {"a": "c\r\nd: e"}}, "invalid value"),
+        ({"response_example": "x", "content_type": "text/plain;\r\nd: e"}, "invalid value"),
         ({"response_schema": []}, "dict"),
     ],
 )

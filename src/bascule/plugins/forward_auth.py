@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from bascule.plugin import BodyTooLarge, Config, Host, HttpClientError, Plugin, Request, Response
+from bascule.plugin import BodyTooLarge, Config, Host, HttpClientError, Plugin, Request, Response, check_field
 from bascule.plugin.kit.template import Template
 
 # Of the request's own fields, those that describe the body go along with it.
 BODY_FIELDS = ("Content-Type", "Content-Encoding", "Content-Language")
 
 
+def _settable(name: str) -> str:
+    check_field(name)
+    return name
+
+
+HeaderName = Annotated[str, AfterValidator(_settable)]
+
+
 class ForwardAuthConfig(Config):
     uri: Annotated[str, Field(pattern=r"^https?://[^/]")]
     request_method: Literal["GET", "POST"] = "GET"
-    request_headers: tuple[str, ...] = ()
-    extra_headers: Annotated[dict[Annotated[str, Field(pattern="^[^:]+$")], str], Field(min_length=1)] | None = None
-    upstream_headers: tuple[str, ...] = ()
-    client_headers: tuple[str, ...] = ()
+    request_headers: tuple[HeaderName, ...] = ()
+    extra_headers: Annotated[dict[HeaderName, str], Field(min_length=1)] | None = None
+    upstream_headers: tuple[HeaderName, ...] = ()
+    client_headers: tuple[HeaderName, ...] = ()
     timeout: Annotated[int, Field(ge=1, le=60_000)] = 3000
     keepalive: bool = True
     keepalive_timeout: Annotated[int, Field(ge=1000)] = 60_000

@@ -8,23 +8,59 @@ from operator import attrgetter
 from typing import Annotated, Literal, NamedTuple, Self
 
 import orjson
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from bascule.plugin import Config, Host, Plugin, Request, Response
+from bascule.plugin import Config, Host, Plugin, Request, Response, check_field
 from bascule.plugin.kit.quota import DelayedQuota, FixedQuota, RedisFixedQuota, RedisSlidingQuota, SlidingQuota, Taken
 from bascule.plugin.kit.redis import RedisConf, script_runner
 from bascule.plugin.kit.template import Template
 
-Number = Annotated[int, Field(gt=0)] | Annotated[str, Field(min_length=1)]
 MOST = 2**53 - 1  # what every JSON reader holds exactly
 INFO = "rate_limiting_info"  # in request.ctx, for the variable of that name
+
+
+class InvalidLimit(ValueError):
+    """A count or window that can't be used."""
+
+
+def _positive(text: str) -> int:
+    """The integer that a text stands for. Clients may have had a hand in it, so nothing odd is let through."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise InvalidLimit(f"must be a number, not {text!r}") from None
+    if not value > 0:
+        raise InvalidLimit(f"must be a positive number, not {text}")
+    if value > MOST:
+        raise InvalidLimit(f"exceeds the safe integer range: {text}")
+    if value != int(value):
+        raise InvalidLimit(f"must be an integer, not {text}")
+    return int(value)
+
+
+def _constant_is_a_number(value: str) -> str:
+    constant = Template(value).constant
+    if constant is not None:
+        _positive(constant)
+    return value
+
+
+Number = Annotated[int, Field(gt=0)] | Annotated[str, AfterValidator(_constant_is_a_number)]
+
+
+def _name(value: str) -> str:
+    check_field(value)
+    return value
+
+
+HeaderName = Annotated[str, AfterValidator(_name)]
 
 
 class Rule(Config):
     count: Number
     time_window: Number
     key: str
-    header_prefix: str | None = None
+    header_prefix: HeaderName | None = None
 
 
 class LimitCountConfig(RedisConf):
@@ -57,13 +93,9 @@ class LimitCountConfig(RedisConf):
 
 
 class LimitCountMetadata(Config):
-    limit_header: str = "X-RateLimit-Limit"
-    remaining_header: str = "X-RateLimit-Remaining"
-    reset_header: str = "X-RateLimit-Reset"
-
-
-class InvalidLimit(ValueError):
-    """A count or window that came out of variables and can't be used."""
+    limit_header: HeaderName = "X-RateLimit-Limit"
+    remaining_header: HeaderName = "X-RateLimit-Remaining"
+    reset_header: HeaderName = "X-RateLimit-Reset"
 
 
 class Limit(NamedTuple):
@@ -269,25 +301,20 @@ def _version(conf: LimitCountConfig) -> str:
 
 
 def _number(value: int | str) -> int | Template:
-    return value if isinstance(value, int) else Template(value)
+    if isinstance(value, int):
+        return value
+    template = Template(value)
+    return template if template.constant is None else _positive(template.constant)
 
 
 def _read(number: int | Template, name: str, request: Request) -> int:
-    """The number for this request; a client may have had a hand in it, so nothing odd is let through."""
+    """The number for this request."""
     if isinstance(number, int):
         return number
-    text = number.render(request)
     try:
-        value = float(text)
-    except ValueError:
-        raise InvalidLimit(f"{name}: the resolved value {text!r} is not a number") from None
-    if not value > 0:
-        raise InvalidLimit(f"{name}: the resolved value must be a positive number, not {text}")
-    if value > MOST:
-        raise InvalidLimit(f"{name}: the resolved value exceeds the safe integer range: {text}")
-    if value != int(value):
-        raise InvalidLimit(f"{name}: the resolved value must be an integer, not {text}")
-    return int(value)
+        return _positive(number.render(request))
+    except InvalidLimit as error:
+        raise InvalidLimit(f"{name}: the resolved value {error}") from None
 
 
 def _full_key(limit: Limit, key: str, window_s: int) -> str:

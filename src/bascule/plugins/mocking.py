@@ -12,6 +12,7 @@ import orjson
 from pydantic import Field, model_validator
 
 from bascule.plugin import Config, Host, Plugin, Request, Response
+from bascule.plugin.kit.header_edits import HeaderEdits, check_headers
 from bascule.plugin.kit.template import Template
 
 XML = ("application/xml", "text/xml")
@@ -34,6 +35,8 @@ class MockingConfig(Config):
             raise ValueError('"response_example" or "response_schema" is required')
         if _media_type(self.content_type) not in TYPES:
             raise ValueError(f"unsupported content type! It must be one of {', '.join(TYPES)}")
+        check_headers((name, str(value)) for name, value in (self.response_headers or {}).items())
+        check_headers([("Content-Type", self.content_type)])
         return self
 
 
@@ -47,7 +50,7 @@ class Mocking(Plugin):
     def __init__(self, conf: MockingConfig, host: Host) -> None:
         super().__init__(conf, host)
         self._example = None if conf.response_example is None else Template(conf.response_example)
-        self._headers = [(name, Template(str(value))) for name, value in (conf.response_headers or {}).items()]
+        self._headers = HeaderEdits(set=[(name, [str(value)]) for name, value in (conf.response_headers or {}).items()])
         self._is_xml = _media_type(conf.content_type) in XML
 
     def access(self, request: Request) -> Response | Awaitable[Response | None] | None:
@@ -62,8 +65,7 @@ class Mocking(Plugin):
         if self.conf.with_mock_header:
             headers.append(("x-mock-by", f"{self.host.settings['server_name']}/{self.host.settings['version']}"))
         response = Response(self.conf.response_status, self._body(request), headers)
-        for name, value in self._headers:
-            response.set_header(name, value.render(request))
+        self._headers.apply(response, request)
         return response
 
     def _body(self, request: Request) -> bytes:
