@@ -32,10 +32,14 @@ cdef struct Chunk:
     char name[MAX_NAME]     # in lower case
 
 cdef void chunk_reset(Chunk* s) noexcept nogil
-# Consumes up to and including ONE run of chunk data (or up to the end). Returns bytes consumed (0 only if n == 0), -1 malformed.
-# data_off/data_len: the run of data inside p (data_len 0: only framing was consumed). s.state == CHUNK_DONE after the last CRLF.
-cdef Py_ssize_t chunk_step(Chunk* s, const char* p, Py_ssize_t n, Py_ssize_t* data_off, Py_ssize_t* data_len) noexcept nogil
-# Consumes everything that belongs to the body, for passing the coding through unchanged. Returns bytes consumed, -1 malformed.
+# Consumes up to and including ONE run of chunk data (or up to the end). Returns bytes consumed (0 only if n == 0 or
+# after the end), -1 malformed. data_off/data_len: the run of data inside p (data_len 0: only framing was consumed).
+# s.state == CHUNK_DONE after the last CRLF.
+cdef Py_ssize_t chunk_step(
+    Chunk* s, const char* p, Py_ssize_t n, Py_ssize_t* data_off, Py_ssize_t* data_len
+) noexcept nogil
+# Consumes everything that belongs to the body, for passing the coding through unchanged. Returns bytes consumed,
+# -1 malformed.
 cdef Py_ssize_t chunk_scan(Chunk* s, const char* p, Py_ssize_t n) noexcept nogil
 
 # For tests and fuzzing.

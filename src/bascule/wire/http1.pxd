@@ -46,7 +46,7 @@ cdef struct Parsed:
     int status              # responses
     int target_off          # request target as received
     int target_len
-    int path_off            # path inside the target (absolute-form: after the authority), "/" implied when path_len == 0
+    int path_off            # path inside the target (absolute-form: after the authority); path_len == 0 implies "/"
     int path_len            # without query
     int query_off           # after '?'
     int query_len           # -1: no '?'
@@ -69,7 +69,8 @@ cdef struct Parsed:
 
 cdef Py_ssize_t parse_request(const char* p, Py_ssize_t n, Parsed* m, const Limits* limits) noexcept nogil
 cdef Py_ssize_t parse_response(const char* p, Py_ssize_t n, Parsed* m, const Limits* limits) noexcept nogil
-# Bytes of an empty line (CRLF) before a request line, 0 or 2: RFC 9112 2.2 has servers ignore one. The caller skips it, once per request.
+# Bytes of an empty line (CRLF) before a request line, 0 or 2: RFC 9112 2.2 has servers ignore one. The caller skips it,
+# once per request.
 cdef int leading_blank(const char* p, Py_ssize_t n) noexcept nogil
 # p is a field name (a token) of n bytes, lower is of letters, digits and '-'.
 cdef bint name_is(const char* p, const char* lower, int n) noexcept nogil
