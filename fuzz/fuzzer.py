@@ -10,7 +10,7 @@ from fuzz.mutator import Mutator
 from fuzz.targets import Target
 
 FOUND = Path(__file__).parent / "found"
-MAX_BYTES = 4096  # of one input: longer ones are slow and reach nothing new, the limits are small
+MAX_BYTES = 1024  # of one input: longer ones are slow and reach nothing new, since the limits are small, too
 MAX_CORPUS = 4000
 
 

@@ -76,8 +76,16 @@ def compare(data: bytes, rng: random.Random, request: bool) -> str:
     assert parse(data[: wanted.head_len], *limits) == found, "bytes behind the head change it"
     check_forwarded(wanted, request)
     check_head(data, wanted, request)
-    shape = [len(wanted.fields), wanted.chunked, wanted.content_length >= 0, wanted.close, wanted.upgrade, wanted.minor]
-    return f"good {shape} {[flags for _, _, flags in wanted.fields]}"
+    # Coarse, so that few inputs count as new: what counts is kept, and large inputs are slow.
+    shape = [
+        min(len(wanted.fields), 8),
+        wanted.chunked,
+        wanted.content_length >= 0,
+        wanted.close,
+        wanted.upgrade,
+        wanted.minor,
+    ]
+    return f"good {shape} {sorted({flags for _, _, flags in wanted.fields})}"
 
 
 def check_forwarded(message: reference.Message, request: bool) -> None:
@@ -159,7 +167,7 @@ def check_chunk(data: bytes, rng: random.Random) -> str:
     assert done, "the reference accepts"
     assert (payload, consumed) == wanted, f"{payload!r}, {consumed}, reference: {wanted!r}"
     assert scanned[1] == consumed
-    return f"good {min(len(wanted[0]), 20)} {data.count(b';') > 0} {data.count(b':')}"
+    return f"good {min(len(wanted[0]), 20)} {b';' in data} {min(data.count(b':'), 4)}"
 
 
 def check_target(data: bytes, rng: random.Random) -> str:
