@@ -332,13 +332,14 @@ class Exchange:
         rq: Request = self.request
         if self.phase == P_REWRITE and rq.consumer is not None and rq.consumer is not self.merged and self.route is not None:
             self.merged = rq.consumer
-            chain, brought = self.core.tables.consumer_chain(self.route, rq.consumer)
-            self.chain = chain_plan(chain)
-            if brought:
-                self.steps = steps_of(brought)
-                self.step_index = 0
-                self.phase = P_BROUGHT
-                return 0
+            if rq.consumer.plugins is not None:
+                chain, brought = self.core.tables.consumer_chain(self.route, rq.consumer)
+                self.chain = chain_plan(chain)
+                if brought:
+                    self.steps = steps_of(brought)
+                    self.step_index = 0
+                    self.phase = P_BROUGHT
+                    return 0
         if self.phase == P_REWRITE or self.phase == P_BROUGHT:
             self.phase = P_ACCESS
             self.steps = self.chain.access
@@ -802,7 +803,7 @@ class Exchange:
 
     @cython.cfunc
     def on_response_head(self, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
-        """A final response head: decides how its body goes on. 1: go on; 0: something else was answered instead."""
+        """A final response head, parsed into self.resp: decides how its body goes on. 1: go on; 0: something else was answered."""
         r: Response
         down: Downstream = self.down
         bodyless: cython.bint
@@ -815,11 +816,6 @@ class Exchange:
         if self.chain.needs_response:
             self.ensure()
             self.resp.copy(p, m.head_len)
-            memcpy(
-                cython.address(self.resp.m),
-                m,
-                cython.sizeof(Parsed) - (128 - m.nfields) * cython.sizeof(Field),
-            )
             self.resp_kept = True
             r = Response.__new__(Response)
             r.head = self.resp

@@ -23,6 +23,7 @@ class Hosts:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.kept: dict[tuple[str, str], Any] = {}
         self._http: Any = None
+        self.metadata: dict[str, Any] = {}  # by plugin, until the tables change
         settings = engine.settings
         self.settings: Mapping[str, Any] = {
             "version": settings.version,
@@ -88,7 +89,12 @@ class PluginHost:
         return self._hosts.http
 
     def metadata(self) -> Any:
-        return self._hosts.engine.tables.metadata(self._plugin)
+        known = self._hosts.metadata
+        try:
+            return known[self._plugin]
+        except KeyError:
+            known[self._plugin] = value = self._hosts.engine.tables.metadata(self._plugin)
+            return value
 
     def state(self, key: str, factory: Callable[[], T]) -> T:
         kept = self._hosts.kept
