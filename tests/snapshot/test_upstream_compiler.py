@@ -1,6 +1,6 @@
 import pytest
 
-from bascule.model.upstream import Upstream
+from bascule.model.upstream import KeepalivePool, Upstream
 from bascule.snapshot.compiled_upstream import Node
 from bascule.snapshot.timeout import Timeout
 from bascule.snapshot.upstream_compiler import Served, compile_upstream, not_served, timeout_of
@@ -94,3 +94,9 @@ def test_not_served(value, served, told):
 
 def test_timeout_of_nothing():
     assert timeout_of(None) is None
+
+
+def test_the_gateway_s_pool_is_for_upstreams_without_their_own() -> None:
+    conf = Upstream.model_validate({"nodes": {"a:1": 1}})
+    made = compile_upstream(conf, "upstreams/1", "1", None, KeepalivePool(size=7, idle_timeout=8, requests=9))
+    assert (made.keepalive_size, made.keepalive_idle_s, made.keepalive_requests) == (7, 8, 9)

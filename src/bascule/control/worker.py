@@ -21,12 +21,14 @@ from bascule.control.logs import set_up
 from bascule.engine.log_writer import LogWriter
 from bascule.engine.server import Engine
 from bascule.engine.shared_counters import SharedCounters
+from bascule.model.upstream import KeepalivePool
 from bascule.net.dns import Resolver
 from bascule.net.loop import new_loop
 from bascule.observe.metrics import Metrics
 from bascule.plugin.registry import Registry
 from bascule.snapshot.references import from_environment
 from bascule.snapshot.tables import Tables
+from bascule.snapshot.upstream_compiler import Served
 
 log = logging.getLogger("bascule.worker")
 
@@ -68,6 +70,13 @@ class Worker:
             boot.settings.router_mode,
             delete_uri_tail_slash=boot.settings.delete_uri_tail_slash,
             resolve=from_environment(os.environ),
+            served=Served(
+                pool=KeepalivePool(
+                    size=boot.settings.upstream_keepalive_size,
+                    idle_timeout=boot.settings.upstream_keepalive_idle_s,
+                    requests=boot.settings.upstream_keepalive_requests,
+                )
+            ),
         )
         errors: tuple[Any, ...] = ()
         for step in boot.steps:

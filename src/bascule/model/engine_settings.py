@@ -47,11 +47,7 @@ class EngineSettings:
     delete_uri_tail_slash: bool = False
     normalize_uri_like_servlet: bool = False
     match_uri_encoded_slash: bool = False
-    max_post_args_bytes: int = 65536
     trusted_addresses: tuple[str, ...] = ()
-    real_ip_header: str = "X-Real-IP"
-    real_ip_from: tuple[str, ...] = ("127.0.0.1", "unix:")
-    real_ip_recursive: bool = False
     # what answers look like
     server_name: str = SERVER_NAME
     server_tokens: bool = True

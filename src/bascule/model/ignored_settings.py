@@ -39,6 +39,7 @@ IGNORED: tuple[tuple[str, str], ...] = (
     ("apisix.router.ssl", "there is one way to match SNI"),
     ("apisix.ssl.ssl_*", _TLS),
     ("apisix.ssl.fallback_sni", _TLS),
+    ("apisix.max_post_args_readable_size", "post_arg variables have one limit"),
     ("apisix.tracing", "not here yet"),
     ("apisix.disable_upstream_healthcheck", "active health checks aren't here yet"),
     ("apisix.worker_startup_time_threshold", "no worker is judged by the time since its start"),
@@ -66,6 +67,7 @@ IGNORED: tuple[tuple[str, str], ...] = (
     ("nginx_config.http.proxy_ssl_server_name", "SNI is always sent"),
     ("nginx_config.http.underscores_in_headers", "always on"),
     ("nginx_config.http.variables_hash_max_size", "variables need no table"),
+    ("nginx_config.http.real_ip_*", "who may tell the client's address is said by the plugin real-ip"),
     ("nginx_config.http.server_tokens", "use apisix.enable_server_tokens"),
 )
 

@@ -30,15 +30,6 @@ class Listen(BaseModel):
     enable_http3: bool = False
 
 
-def network(value: str) -> str:
-    """An IP address or a CIDR range. Raises Refused."""
-    try:
-        ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        raise Refused(f"{value!r} is neither an IP address nor a CIDR range") from None
-    return value
-
-
 def as_list(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else [value]
 

@@ -12,7 +12,7 @@ from bascule.model.attributes import Ip, Json
 from bascule.model.engine_settings import DEFAULT_ACCESS_LOG_FORMAT, SERVER_NAME
 from bascule.model.engine_settings import EngineSettings as EngineSettings
 from bascule.model.ignored_settings import IgnoredKey
-from bascule.model.listen import Listen, ListenAddress, addresses, as_list, ip_address, listen, network
+from bascule.model.listen import Listen, ListenAddress, addresses, as_list, ip_address, listen
 from bascule.model.quantity import duration_s, size_bytes
 
 T = TypeVar("T")
@@ -28,13 +28,8 @@ def _told(convert: Callable[[object], T]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _on_off(value: object) -> object:
-    return {"on": True, "off": False}.get(value, value) if isinstance(value, str) else value
-
-
 Size = Annotated[int, _told(size_bytes)]
 Duration = Annotated[float, _told(duration_s)]
-OnOff = Annotated[bool, BeforeValidator(_on_off)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 PluginName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -42,10 +37,6 @@ PluginName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 def _empty_list(value: object) -> object:
     return [] if value is None else value
-
-
-def _real_ip_source(value: str) -> str:
-    return value if value == "unix:" else network(value)
 
 
 class Section(BaseModel):
@@ -86,7 +77,6 @@ class Apisix(Section):
     delete_uri_tail_slash: bool = False
     normalize_uri_like_servlet: bool = False
     match_uri_encoded_slash: bool = False
-    max_post_args_readable_size: Annotated[int, Field(ge=1)] = 64
     router: Router = Router()
     proxy_mode: Literal["http"] = "http"
     dns_resolver: tuple[str, ...] = ()
@@ -122,7 +112,7 @@ class Event(Section):
 
 
 class UpstreamKeepalive(Section):
-    keepalive: Annotated[int, Field(ge=0)] = 320
+    keepalive: Count = 320
     keepalive_requests: Count = 1000
     keepalive_timeout: Duration = 60.0
 
@@ -139,9 +129,6 @@ class Http(Section):
     keepalive_timeout: Duration = 60.0
     keepalive_requests: Count = 1000
     send_timeout: Duration = 10.0
-    real_ip_header: str = "X-Real-IP"
-    real_ip_from: tuple[Annotated[str, AfterValidator(_real_ip_source)], ...] = ("127.0.0.1", "unix:")
-    real_ip_recursive: OnOff = False
     upstream: UpstreamKeepalive = UpstreamKeepalive()
 
 
@@ -257,11 +244,7 @@ class Settings(Section):
             delete_uri_tail_slash=apisix.delete_uri_tail_slash,
             normalize_uri_like_servlet=apisix.normalize_uri_like_servlet,
             match_uri_encoded_slash=apisix.match_uri_encoded_slash,
-            max_post_args_bytes=apisix.max_post_args_readable_size * 1024,
             trusted_addresses=apisix.trusted_addresses,
-            real_ip_header=http.real_ip_header,
-            real_ip_from=http.real_ip_from,
-            real_ip_recursive=http.real_ip_recursive,
             server_name=own.server_name,
             server_tokens=apisix.enable_server_tokens,
             version=version,

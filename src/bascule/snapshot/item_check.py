@@ -46,7 +46,7 @@ def checked_upstream(
         return None
     for attribute, sentence in not_served(conf, served):
         faults.add((*parts, attribute), sentence)
-    return compile_upstream(conf, key, id, previous)
+    return compile_upstream(conf, key, id, previous, served.pool)
 
 
 def interned(value: str | None) -> str | None:

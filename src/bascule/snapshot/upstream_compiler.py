@@ -24,6 +24,7 @@ class Served:
     schemes: frozenset[str] = frozenset({"http"})
     balancers: frozenset[str] = frozenset({"roundrobin", "chash", "least_conn", "ewma"})
     discovery: frozenset[str] = frozenset()
+    pool: KeepalivePool = _POOL  # of an upstream that says nothing about its own
 
 
 def timeout_of(conf: TimeoutConf | None) -> Timeout | None:
@@ -46,10 +47,12 @@ def not_served(upstream: Upstream, served: Served) -> Iterator[tuple[str, str]]:
             yield "discovery_type", "service discovery is not served yet; list the nodes"
 
 
-def compile_upstream(conf: Upstream, key: str, id: str | None, previous: CompiledUpstream | None) -> CompiledUpstream:
+def compile_upstream(
+    conf: Upstream, key: str, id: str | None, previous: CompiledUpstream | None, default_pool: KeepalivePool = _POOL
+) -> CompiledUpstream:
     """`previous` itself when nothing changed for the engine, so that its balancer and pools are kept."""
     default_port = 443 if conf.scheme in ("https", "grpcs") else 80
-    pool = conf.keepalive_pool or _POOL
+    pool = conf.keepalive_pool or default_pool
     made = CompiledUpstream(
         key=key,
         id=id,
