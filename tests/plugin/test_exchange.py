@@ -24,3 +24,10 @@ def test_consumers_are_found_by_key_and_by_name():
 def test_too_large_names_its_limit():
     assert BodyTooLarge(5).limit == 5
     assert "5 bytes" in str(BodyTooLarge(5))
+
+
+def test_record_is_made_of_the_variables():
+    variables = {"status": 200, "balancer_ip": "10.0.0.1", "request_time": 0.5, "upstream_response_time": 0.25}
+    record = MemoryExchange(variables=variables).record()
+    assert (record.status, record.node, record.request_us, record.upstream_us) == (200, "10.0.0.1", 500_000, 250_000)
+    assert MemoryExchange().record() == (0, "gateway", None, None, None, 0, None, 0, 0)

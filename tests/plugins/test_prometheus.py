@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -5,6 +6,8 @@ from pydantic import ValidationError
 
 from bascule.plugin.kit.testing import Binding, MemoryHost, Route, get, make, run
 from bascule.plugins.prometheus import Prometheus
+from tests.servers.gateway import Gateway
+from tests.servers.raw import RawUpstream
 
 VARIABLES: dict[str, Any] = {
     "status": 200,
@@ -147,6 +150,32 @@ def test_two_instances_share_the_metrics() -> None:
 
 def test_global_instance_stands_back() -> None:
     assert Prometheus.run_policy == "prefer_route"
+
+
+def test_workers_are_summed(gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]) -> None:
+    upstream = {"type": "roundrobin", "nodes": {raw_upstream().address: 1}}
+    route = {
+        "id": "1",
+        "uris": ["/a*", "/b"],
+        "hosts": ["shop.test"],
+        "plugins": {"prometheus": {}},
+        "upstream": upstream,
+    }
+    rule = {"id": "1", "plugins": {"prometheus": {}}}
+    server = gateway({"routes": [route], "global_rules": [rule]}, workers=3)
+    for _ in range(20):
+        with server.client() as client:
+            assert client.request("GET", "/abc", [("Host", "shop.test")]).status == 200
+            assert client.request("GET", "/none").status == 404
+    lines = server.metrics().splitlines()
+    counts = [line for line in lines if line.startswith("apisix_http_status{")]
+    assert len(counts) == 2
+    found = 'code="200",route="1",matched_uri="/a*",matched_host="shop.test",service="",consumer="",node="127.0.0.1",'
+    assert any(found in line and 'response_source="upstream"' in line and line.endswith(" 20") for line in counts)
+    missed = 'code="404",route="",matched_uri="",matched_host="",service="",consumer="",node="",'
+    assert any(missed in line and 'response_source="apisix"' in line and line.endswith(" 20") for line in counts)
+    assert any(line.startswith("apisix_http_requests_total") for line in lines)
+    assert "bascule_shared_counter_evictions 0" in lines
 
 
 def test_bad_configurations() -> None:

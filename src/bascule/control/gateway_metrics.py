@@ -9,7 +9,15 @@ from bascule.observe.metrics import Metrics
 
 
 def set_gateway_metrics(
-    metrics: Metrics, fleet: Fleet, *, prefix: str, generation: int, refused: int, reload_errors: int, store_ok: bool
+    metrics: Metrics,
+    fleet: Fleet,
+    *,
+    prefix: str,
+    generation: int,
+    refused: int,
+    reload_errors: int,
+    store_ok: bool,
+    evictions: int,
 ) -> None:
     """Brings the registry up to date before it is rendered. `prefix` is that of APISIX's names ("apisix_")."""
 
@@ -39,4 +47,5 @@ def set_gateway_metrics(
     gauge("bascule_config_errors", "Changes of the configuration that brought errors, since the start", reload_errors)
     gauge("bascule_upstream_failures", "Tries at an upstream that failed", fleet.total("upstream_failures"))
     gauge("bascule_upstream_retries", "Tries that were repeated", fleet.total("retries"))
+    gauge("bascule_shared_counter_evictions", "Rate-limit counters given up because their place was full", evictions)
     gauge("bascule_refused_heads", "Requests whose head was refused", fleet.total("refused_heads"))

@@ -374,6 +374,7 @@ class Supervisor:
             refused=len(self._report.errors),
             reload_errors=self._report.changes_with_errors,
             store_ok=not self._report.store,
+            evictions=self._counters.evictions,
         )
         return self._metrics.render()
 

@@ -155,7 +155,8 @@ class Bascule(Section):
     max_head_bytes: Annotated[Size, Field(ge=1024, le=16 << 20)] = 65536
     max_header_fields: Annotated[int, Field(ge=1, le=10000)] = 100
     access_log_flush: Duration = 3.0
-    shared_counters: Annotated[int, Field(ge=1024, le=1 << 26)] = 65536
+    # How many counters the shared table is meant for; memory that none has touched costs nothing.
+    shared_counters: Annotated[int, Field(ge=1024, le=1 << 26)] = 1 << 20
     listen_backlog: Annotated[int, Field(ge=1, le=65535)] = 4096
     server_name: Annotated[str, Field(min_length=1, pattern=r"^[!-~ ]+$")] = SERVER_NAME
 
