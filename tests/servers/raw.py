@@ -261,7 +261,7 @@ class RawUpstream:
     What a script raises otherwise is raised by `stop`.
     """
 
-    def __init__(self, *scripts: Script, host: str = "127.0.0.1", unix: str | None = None):
+    def __init__(self, *scripts: Script, host: str = "127.0.0.1", port: int = 0, unix: str | None = None):
         self.scripts = scripts or (echo,)
         self.connections: list[RawConnection] = []
         self.failures: list[BaseException] = []
@@ -275,7 +275,7 @@ class RawUpstream:
             self.address = f"unix:{unix}"
         else:
             self.listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-            self.listener.bind((host, 0))
+            self.listener.bind((host, port))
             self.port = self.listener.getsockname()[1]
             self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         self.listener.listen(512)

@@ -179,7 +179,7 @@ class Http1Client(Downstream):
                     return self.gone()
                 continue
             if self.state == C_TUNNEL:
-                self.poller.arm(self, self.x.upstream.read_ms)
+                self.poller.arm(self.x.up, self.x.upstream.read_ms)  # one time limit for both directions
                 if self.x.up.send(self.core.scratch, n) < 0:
                     return self.gone()
                 continue
@@ -415,6 +415,8 @@ class Http1Client(Downstream):
     @cython.cfunc
     @cython.exceptval(check=False)
     def put_connection(self, o: cython.p_char, x: Exchange) -> cython.p_char:
+        if self.core.draining:
+            self.close_after = True
         if self.close_after:
             memcpy(o, b"Connection: close\r\n", 19)
             return o + 19
@@ -582,6 +584,9 @@ class Http1Client(Downstream):
             return 0
         if self.state == C_TUNNEL:
             return self.gone()
+        if self.state == C_BODY:  # the rest of a body is not a request
+            self.close_after = True
+            self.unread = True
         if self.close_after or (self.core.draining and self.rlen == 0):
             return self.wind_up()
         self.state = C_HEAD
@@ -655,7 +660,8 @@ class Http1Client(Downstream):
         self.close_after = True
         if self.send(core.out, o + 23 - core.out) < 0:
             return self.written(-1)
-        self.poller.arm(self, x.upstream.read_ms)
+        self.poller.disarm(self)
+        self.poller.arm(x.up, x.upstream.read_ms)
         if self.rlen:  # frames that came right behind the request
             if x.up.send(self.rbuf, self.rlen) < 0:
                 return self.written(-1)

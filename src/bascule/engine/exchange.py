@@ -677,10 +677,10 @@ class Exchange:
                 self.replay_len += cython.cast(cython.int, n)
         if n and self.up.send(p, n) < 0:
             # Perhaps the upstream has answered already and closed: its answer is still to be read.
-            if self.state == X_SENT and not self.up.connecting:
+            # The rest of the body is read and dropped; it must not be taken for sent before it has come.
+            if (self.state == X_SENT or self.state == X_RESPONSE) and not self.up.connecting:
                 self.up.readable = True
                 self.up.half_closed = True
-                self.body_sent = True
                 self.core.poller.later(self.up)
                 return 0
             self.upstream_failed(F_CONNECT if self.up.connecting else F_CLOSED, "the request body could not be sent")
@@ -910,7 +910,7 @@ class Exchange:
         self.response_done = True
         if self.down.end(self) < 0:
             return 0
-        if self.has_body and not self.body_sent:
+        if self.has_body and not self.body_sent and not (self.req.m.expect_continue and not self.continued):
             return 0  # the request body still flows: keep on passing it
         return self.finish()
 

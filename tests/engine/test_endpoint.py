@@ -1,0 +1,64 @@
+"""Nodes and their order: weights, IPv6, Unix sockets."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.servers.gateway import Gateway
+from tests.servers.raw import RawUpstream, answers, response
+
+Start = Callable[..., RawUpstream]
+
+
+def route(nodes: object, **more: object) -> dict[str, object]:
+    return {"routes": [{"id": "all", "uri": "/*", "upstream": {"nodes": nodes, **more}}]}
+
+
+def named(name: bytes, start: Start, **options: object) -> RawUpstream:
+    return start(answers(response(name)), **options)
+
+
+def test_weights_are_kept_exactly(gateway: Callable[..., Gateway], raw_upstream: Start) -> None:
+    a, b, never = named(b"a", raw_upstream), named(b"b", raw_upstream), named(b"never", raw_upstream)
+    server = gateway(route({a.address: 2, b.address: 1, never.address: 0}))
+    with server.client() as client:
+        got = [client.request("GET", "/").body for _ in range(30)]
+    assert Counter(got) == {b"a": 20, b"b": 10}
+    for i in range(0, 30, 3):  # also within each period
+        assert sorted(got[i : i + 3]) == [b"a", b"a", b"b"]
+
+
+def test_ipv6_and_unix_nodes(gateway: Callable[..., Gateway], raw_upstream: Start, tmp_path: Path) -> None:
+    six = named(b"six", raw_upstream, host="::1")
+    path = tmp_path / "upstream.sock"
+    unix = named(b"unix", raw_upstream, unix=str(path))
+    server = gateway(
+        {
+            "routes": [
+                {"id": "six", "uri": "/six", "upstream": {"nodes": {six.address: 1}}},
+                {
+                    "id": "six-list",
+                    "uri": "/six-list",
+                    "upstream": {"nodes": [{"host": "::1", "port": six.port, "weight": 1}]},
+                },
+                {"id": "unix", "uri": "/unix", "upstream": {"nodes": [{"host": f"unix:{path}", "weight": 1}]}},
+            ]
+        }
+    )
+    with server.client() as client:
+        for _ in range(2):
+            assert client.request("GET", "/six").body == b"six"
+            assert client.request("GET", "/six-list").body == b"six"
+            assert client.request("GET", "/unix").body == b"unix"
+    assert len(six.connections) == 1  # both routes name the same server
+    assert len(unix.connections) == 1
+    log = server.access_log(6)
+    assert f"[::1]:{six.port}" in log
+    assert f"unix:{path}" in log
+
+
+def test_a_unix_node_that_is_not_there_is_502(gateway: Callable[..., Gateway], tmp_path: Path) -> None:
+    server = gateway(route([{"host": f"unix:{tmp_path}/none.sock", "weight": 1}]))
+    with server.client() as client:
+        assert client.request("GET", "/").status == 502
+        assert client.request("GET", "/").status == 502
