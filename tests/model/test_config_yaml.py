@@ -29,7 +29,7 @@ nginx_config:
         "config.yaml:5: $.apisix.node_listen[1]: a Unix socket needs an absolute path of at most 107 bytes after unix:",
         'config.yaml:6: $.apisix.nodelisten: unknown attribute "nodelisten"; did you mean "node_listen"?',
         'config.yaml:7: $.foo: unknown attribute "foo"',
-        'config.yaml:10: $.nginx_config.http.send_timeout: must be a duration: seconds, or text such as '
+        "config.yaml:10: $.nginx_config.http.send_timeout: must be a duration: seconds, or text such as "
         '"60s", "500ms", "1h30m"',
     ]
 

@@ -15,8 +15,25 @@ from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.libc.stdlib import free, realloc
 from cython.cimports.libc.string import memcpy
 
-(LITERAL, ADDR, TIME_LOCAL, TIME_ISO, REQUEST, STATUS, BODY_BYTES, BYTES, REQUEST_TIME, HEADER, UPSTREAM_ADDR, UPSTREAM_STATUS,
- UPSTREAM_TIME, UPSTREAM_HOST, UPSTREAM_URI, METHOD, OTHER) = range(17)
+(
+    LITERAL,
+    ADDR,
+    TIME_LOCAL,
+    TIME_ISO,
+    REQUEST,
+    STATUS,
+    BODY_BYTES,
+    BYTES,
+    REQUEST_TIME,
+    HEADER,
+    UPSTREAM_ADDR,
+    UPSTREAM_STATUS,
+    UPSTREAM_TIME,
+    UPSTREAM_HOST,
+    UPSTREAM_URI,
+    METHOD,
+    OTHER,
+) = range(17)
 
 _KINDS = {
     "remote_addr": ADDR,

@@ -1,8 +1,10 @@
 # cython: annotation_typing=True
 # ruff: noqa: F821  (types and constants stand in the .pxd)
-"""HTTP/1.1 towards the client: heads and bodies in, responses out, one exchange at a time, pipelining by not reading on.
+"""HTTP/1.1 towards the client: heads and bodies in, responses out, one exchange at a time, pipelining by not reading
+on.
 
-Bytes are consumed from the receive buffer shared by all connections; only what cannot be used yet is kept in the connection's own.
+Bytes are consumed from the receive buffer shared by all connections; only what cannot be used yet is kept in the
+connection's own.
 """
 
 import cython
@@ -42,7 +44,7 @@ LINGER_MS = cython.declare(cython.long, 2000)
 @cython.cclass
 class Http1Client(Downstream):
     def __repr__(self):
-        return f"<client fd={self.fd} state={self.state} served={self.served} rlen={self.rlen} wlen={self.wlen} {self.x!r}>"
+        return f"<client fd={self.fd} state={self.state} served={self.served} in={self.rlen} out={self.wlen} {self.x!r}>"
 
     # ---- events
 
@@ -252,7 +254,12 @@ class Http1Client(Downstream):
             n -= skip
             if n == 0:
                 return 0
-        if self.scanned and n < 2 * self.scanned and not ends_head(p, self.scanned, n) and n < core.request_limits.max_head:
+        if (
+            self.scanned
+            and n < 2 * self.scanned
+            and not ends_head(p, self.scanned, n)
+            and n < core.request_limits.max_head
+        ):
             return 0  # the head is still incomplete: no need to parse it anew at each byte
         if len(core.spare):
             x = cython.cast(Exchange, core.spare.pop())
@@ -440,7 +447,12 @@ class Http1Client(Downstream):
 
     @cython.cfunc
     def begin_response(
-        self, x: Exchange, p: cython.p_const_char, m: cython.pointer(Parsed), body: cython.p_const_char, n: cython.Py_ssize_t
+        self,
+        x: Exchange,
+        p: cython.p_const_char,
+        m: cython.pointer(Parsed),
+        body: cython.p_const_char,
+        n: cython.Py_ssize_t,
     ) -> cython.int:
         core: Core = self.core
         r: Response = x.response
@@ -611,7 +623,7 @@ class Http1Client(Downstream):
 
     @cython.cfunc
     def linger(self) -> cython.int:
-        """A close with unread bytes would reset the connection and could take our last answer with it (RFC 9112, section 9.6)."""
+        """Closing with bytes unread would reset the connection, our last answer with it (RFC 9112, section 9.6)."""
         if not self.unread or self.half_closed:
             return self.gone()
         self.state = C_LINGER
@@ -629,7 +641,6 @@ class Http1Client(Downstream):
     def refuse(self, status: cython.int) -> cython.int:
         """An error answer where there is no exchange: a head that did not arrive in time."""
         core: Core = self.core
-        r: Response
         o: cython.p_char
         core.refused_heads += 1
         self.close_after = True
@@ -680,7 +691,13 @@ class Http1Client(Downstream):
         text: cython.char[64]
         n: cython.int
         a.size = cython.sizeof(a.storage)
-        if self.fd < 0 or cnet.getsockname(self.fd, cython.cast(cython.pointer(cnet.sockaddr), cython.address(a.storage)), cython.address(a.size)) < 0:
+        if (
+            self.fd < 0
+            or cnet.getsockname(
+                self.fd, cython.cast(cython.pointer(cnet.sockaddr), cython.address(a.storage)), cython.address(a.size)
+            )
+            < 0
+        ):
             return ""
         n = format_host(cython.address(a), text)
         return text[:n].decode("ascii")

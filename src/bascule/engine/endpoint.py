@@ -1,12 +1,12 @@
 # cython: annotation_typing=True
 # ruff: noqa: F821  (types and constants stand in the .pxd)
-"""Endpoints (one per server address and worker) and what the engine precomputes of an upstream: schedule, timeouts, limits."""
+"""Endpoints (one per server address and worker) and what the engine precomputes of an upstream: schedule, timeouts,
+limits.
+"""
 
 import cython
 from cython.cimports.bascule.net.address import Address, parse_address
 from cython.cimports.libc.stdlib import free, malloc
-from cython.cimports.libc.string import memcpy
-
 
 
 SCHEDULE_LIMIT = 4096  # longest unrolled round robin; beyond it the incremental balancer is used
@@ -33,7 +33,7 @@ class Endpoint:
         return f"<Endpoint {self.host}:{self.port} addresses={self.count} idle={len(self.idle)} active={self.active}>"
 
     def resolved(self, hosts: list) -> list:
-        """Takes the addresses (text) of the name; returns the exchanges that waited for them. An empty list keeps the known ones."""
+        """Takes the name's addresses (text; an empty list keeps the known ones); returns the exchanges that waited."""
         a: Address
         fresh: cython.pointer(Address)
         i: cython.int = 0
@@ -98,7 +98,8 @@ class UpstreamPlan:
         self.pass_host = {"pass": 0, "node": 1, "rewrite": 2}[upstream.pass_host]
         self.rewrite_host = (upstream.upstream_host or "").encode("latin-1")
         self.node_hosts = [
-            (n.host if n.port == 80 else f"{n.host}:{n.port}").encode("idna" if not n.host.isascii() else "latin-1") for n in nodes
+            (n.host if n.port == 80 else f"{n.host}:{n.port}").encode("idna" if not n.host.isascii() else "latin-1")
+            for n in nodes
         ]
         usable = [n for n in nodes if n.weight > 0]
         one_group = len({n.priority for n in nodes}) <= 1

@@ -2,16 +2,17 @@
 # ruff: noqa: F821  (types and constants stand in the .pxd)
 """The exchange: one request and its response, from the parsed head to the log, whatever protocols carry it.
 
-Life: start (normalise, match) -> phases rewrite, access -> connect (pick a node, before_proxy) -> sent -> response -> done.
-The client's side (Downstream) and the upstream's side (Upstream) call in; errors of either end here and become an answer, a
-retry, or a cut connection. Exchanges are used again: one in flight costs no allocation when no plugin looks at it.
+Life: start (normalise, match) -> phases rewrite, access -> connect (pick a node, before_proxy) -> sent -> response ->
+done. The client's side (Downstream) and the upstream's side (Upstream) call in; errors of either end here and become
+an answer, a retry, or a cut connection. Exchanges are used again: one in flight costs no allocation when no plugin
+looks at it.
 """
 
 import cython
 from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
-from cython.cimports.bascule.engine.forward import build_request, put_number
+from cython.cimports.bascule.engine.forward import build_request
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan, Step
-from cython.cimports.bascule.net.address import format_host, port_of
+from cython.cimports.bascule.net.address import format_host
 from cython.cimports.bascule.net.poller import now_us
 from cython.cimports.bascule.net.stream import Stream
 from cython.cimports.bascule.plugin.request import Request
@@ -25,7 +26,6 @@ from cython.cimports.bascule.wire.http1 import (
     M_OPTIONS,
     M_PUT,
     M_TRACE,
-    Field,
     Parsed,
 )
 from cython.cimports.bascule.wire.target import normalise_path, path_is_plain
@@ -91,7 +91,14 @@ class Downstream(Stream):
         raise NotImplementedError
 
     @cython.cfunc
-    def begin_response(self, x: Exchange, p: cython.p_const_char, m: cython.pointer(Parsed), body: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+    def begin_response(
+        self,
+        x: Exchange,
+        p: cython.p_const_char,
+        m: cython.pointer(Parsed),
+        body: cython.p_const_char,
+        n: cython.Py_ssize_t,
+    ) -> cython.int:
         raise NotImplementedError
 
     @cython.cfunc
@@ -330,7 +337,12 @@ class Exchange:
     def next_phase(self) -> cython.int:
         """Sets up the next phase; 1: there is none, the request went on its way."""
         rq: Request = self.request
-        if self.phase == P_REWRITE and rq.consumer is not None and rq.consumer is not self.merged and self.route is not None:
+        if (
+            self.phase == P_REWRITE
+            and rq.consumer is not None
+            and rq.consumer is not self.merged
+            and self.route is not None
+        ):
             self.merged = rq.consumer
             if rq.consumer.plugins is not None:
                 chain, brought = self.core.tables.consumer_chain(self.route, rq.consumer)
@@ -587,7 +599,6 @@ class Exchange:
         """Sends what was held of the body, as far as the upstream takes it. 1: all of it is out."""
         u: Upstream = self.up
         piece: bytes
-        prefix: cython.char[32]
         total: cython.longlong = self.held.size
         while self.held_offset < total:
             if u is None or u.wlen:
@@ -621,7 +632,12 @@ class Exchange:
 
     @cython.cfunc
     def body_in(
-        self, p: cython.p_const_char, n: cython.Py_ssize_t, data: cython.p_const_char, k: cython.Py_ssize_t, last: cython.bint
+        self,
+        p: cython.p_const_char,
+        n: cython.Py_ssize_t,
+        data: cython.p_const_char,
+        k: cython.Py_ssize_t,
+        last: cython.bint,
     ) -> cython.int:
         """Body bytes of the client: n as received (with their chunk framing), k of them data."""
         self.body_bytes += k
@@ -764,7 +780,9 @@ class Exchange:
         unsent: cython.bint = True
         stale: cython.bint = False
         silent: cython.bint = True
-        idempotent: cython.bint = m == M_GET or m == M_HEAD or m == M_PUT or m == M_DELETE or m == M_OPTIONS or m == M_TRACE
+        idempotent: cython.bint = (
+            m == M_GET or m == M_HEAD or m == M_PUT or m == M_DELETE or m == M_OPTIONS or m == M_TRACE
+        )
         status: cython.int
         if self.state == X_DONE or self.down is None:
             return 0
@@ -786,7 +804,10 @@ class Exchange:
                 self.no_pool = True
                 return self.send_request()
             if (idempotent or unsent) and silent and self.left > 0:
-                if not self.upstream.retry_timeout_us or core.poller.now - self.t_connect < self.upstream.retry_timeout_us:
+                if (
+                    not self.upstream.retry_timeout_us
+                    or core.poller.now - self.t_connect < self.upstream.retry_timeout_us
+                ):
                     self.note_try(str(status))
                     core.retries += 1
                     self.left -= 1
@@ -803,7 +824,7 @@ class Exchange:
 
     @cython.cfunc
     def on_response_head(self, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
-        """A final response head, parsed into self.resp: decides how its body goes on. 1: go on; 0: something else was answered."""
+        """A final response head, parsed into self.resp: decides how its body goes on. 0: another answer went out."""
         r: Response
         down: Downstream = self.down
         bodyless: cython.bint

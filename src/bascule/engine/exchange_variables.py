@@ -74,9 +74,9 @@ VARIABLES: dict[str, Callable[[Any], Any]] = {
     "upstream_response_time": _upstream_time("response_us"),
     "upstream_header_time": _upstream_time("header_us"),
     "upstream_connect_time": _upstream_time("connect_us"),
-    "apisix_upstream_response_time": lambda x: None
-    if x.facts()["response_us"] is None
-    else round(x.facts()["response_us"] / 1000),
+    "apisix_upstream_response_time": lambda x: (
+        None if x.facts()["response_us"] is None else round(x.facts()["response_us"] / 1000)
+    ),
     "upstream_scheme": lambda x: None if x.upstream_config is None else x.upstream_config.scheme,
     "upstream_host": _upstream_host,
     "upstream_uri": lambda x: x.ensure().upstream_target,

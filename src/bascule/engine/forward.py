@@ -88,7 +88,11 @@ def size_of_added(added: list | None) -> cython.int:
     n: cython.int = 0
     if added is not None:
         for pair in added:
-            n += len(cython.cast(bytes, cython.cast(tuple, pair)[0])) + len(cython.cast(bytes, cython.cast(tuple, pair)[1])) + 4
+            n += (
+                len(cython.cast(bytes, cython.cast(tuple, pair)[0]))
+                + len(cython.cast(bytes, cython.cast(tuple, pair)[1]))
+                + 4
+            )
     return n
 
 
@@ -127,7 +131,9 @@ def is_added(added: list | None, lower: bytes) -> cython.bint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def forwarded_value(p: cython.p_const_char, m: cython.pointer(cython.const[Parsed]), lower: cython.p_const_char, n: cython.int) -> cython.int:
+def forwarded_value(
+    p: cython.p_const_char, m: cython.pointer(cython.const[Parsed]), lower: cython.p_const_char, n: cython.int
+) -> cython.int:
     """Index of the client's own field of this X-Forwarded-* name, -1."""
     i: cython.int
     for i in range(m.nfields):
@@ -161,7 +167,6 @@ def build_request(core: Core, x: Exchange) -> cython.int:
     length: cython.longlong = -1
     trusted: cython.bint = True
     named: cython.bint = False
-    first: cython.bint = True
     if rq is not None:
         added = rq.added
         method = rq.method_out

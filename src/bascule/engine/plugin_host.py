@@ -119,7 +119,9 @@ class _Later:
 
     __slots__ = ("_cancelled", "_timer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, fn: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
         self._timer: asyncio.TimerHandle | None = None
         self._cancelled = False
 

@@ -118,14 +118,21 @@ class Engine(Core):
         self.path_flags = (TARGET_SERVLET if settings.normalize_uri_like_servlet else 0) | (
             TARGET_KEEP_ENCODED_SLASH if settings.match_uri_encoded_slash else 0
         )
-        name = f"{settings.server_name}/{settings.version}" if settings.server_tokens and settings.version else settings.server_name
+        name = (
+            f"{settings.server_name}/{settings.version}"
+            if settings.server_tokens and settings.version
+            else settings.server_name
+        )
         self.server_line = f"Server: {name}\r\n".encode("latin-1")
         self.show_upstream_status = settings.show_upstream_status
         self.trusted = AddressSet(settings.trusted_addresses) if settings.trusted_addresses else None
         self.access_writer = access_log
         if access_log is not None:
             self.access = AccessLog(
-                settings.access_log_format, settings.access_log_escape, settings.access_log_buffer_bytes, access_log.write
+                settings.access_log_format,
+                settings.access_log_escape,
+                settings.access_log_buffer_bytes,
+                access_log.write,
             )
         self.hosts = Hosts(self, plugin_attr or {})
         poller.on_error = self.on_error

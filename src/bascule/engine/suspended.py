@@ -1,7 +1,7 @@
 """Going on with a coroutine that was started outside a task and has really suspended."""
 
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 
@@ -9,6 +9,7 @@ from typing import Any
 def resumed(coro: Coroutine[Any, Any, Any], first: Any) -> Generator[Any, Any, Any]:
     """Awaits, inside a task, what `coro` already yielded (`first`), and then the rest of it; its result."""
     waited = first
+    step: Callable[[Any], Any]
     while True:
         try:
             value = yield waited

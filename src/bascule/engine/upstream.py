@@ -2,13 +2,20 @@
 # ruff: noqa: F821  (types and constants stand in the .pxd)
 """HTTP/1.1 towards an upstream: one exchange at a time, then back into the pool of its endpoint.
 
-The response goes on as it is read: raw where its framing suits the client, else decoded. Reading stops while the client's
-buffer holds bytes.
+The response goes on as it is read: raw where its framing suits the client, else decoded. Reading stops while the
+client's buffer holds bytes.
 """
 
 import cython
 from cython.cimports.bascule.engine.exchange import BODY_RAW, Core, Downstream, Exchange, Upstream
-from cython.cimports.bascule.engine.exchange import F_CLOSED, F_CONNECT, F_CONNECT_TIMEOUT, F_MALFORMED, F_READ_TIMEOUT, F_SEND_TIMEOUT
+from cython.cimports.bascule.engine.exchange import (
+    F_CLOSED,
+    F_CONNECT,
+    F_CONNECT_TIMEOUT,
+    F_MALFORMED,
+    F_READ_TIMEOUT,
+    F_SEND_TIMEOUT,
+)
 from cython.cimports.bascule.engine.exchange import X_TUNNEL
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.stream import SCRATCH
@@ -332,7 +339,15 @@ class Http1Upstream(Upstream):
         """Into the pool, if it may be used again."""
         idle: list = self.endpoint.idle
         oldest: Http1Upstream
-        if not self.keep or self.half_closed or self.broken or self.wlen or self.rlen or self.uses >= self.plan.keep_requests or self.core.draining:
+        if (
+            not self.keep
+            or self.half_closed
+            or self.broken
+            or self.wlen
+            or self.rlen
+            or self.uses >= self.plan.keep_requests
+            or self.core.draining
+        ):
             self.close()
             return 0
         self.state = U_IDLE

@@ -46,7 +46,10 @@ def format_host(a: cython.pointer(cython.const[Address]), out: cython.p_char) ->
     out[0] = 0
     if a.storage.ss_family == cnet.AF_INET:
         cnet.inet_ntop(
-            cnet.AF_INET, cython.address(cython.cast(cython.pointer(sockaddr_in), cython.address(a.storage)).sin_addr), out, 64
+            cnet.AF_INET,
+            cython.address(cython.cast(cython.pointer(sockaddr_in), cython.address(a.storage)).sin_addr),
+            out,
+            64,
         )
     elif a.storage.ss_family == cnet.AF_INET6:
         v6 = cython.cast(cython.pointer(sockaddr_in6), cython.address(a.storage))

@@ -1,7 +1,7 @@
 """Names of upstream nodes to addresses: /etc/hosts, then DNS, without blocking; TTLs honoured, stale answers kept.
 
-An endpoint that was looked up once is kept fresh in the background: its requests never wait again. When the resolver fails, the
-addresses known go on serving and the next try comes soon.
+An endpoint that was looked up once is kept fresh in the background: its requests never wait again. When the resolver
+fails, the addresses known go on serving and the next try comes soon.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
-"""An asyncio event loop whose selector is the epoll engine: asyncio code runs unchanged, the hot path never enters asyncio."""
+"""An asyncio event loop whose selector is the epoll engine: asyncio code runs unchanged, the hot path never enters
+asyncio.
+"""
 
 import asyncio
+import contextlib
 import selectors
 from typing import Any
 
@@ -14,7 +17,7 @@ def _epoll_events(events: int) -> int:
     return (_IN if events & selectors.EVENT_READ else 0) | (_OUT if events & selectors.EVENT_WRITE else 0)
 
 
-class EngineSelector(selectors._BaseSelectorImpl):  # type: ignore[name-defined,misc]
+class EngineSelector(selectors._BaseSelectorImpl):
     """The selector that asyncio sees; its select() is the engine's loop."""
 
     def __init__(self, poller: Poller) -> None:
@@ -29,28 +32,26 @@ class EngineSelector(selectors._BaseSelectorImpl):  # type: ignore[name-defined,
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = super().register(fileobj, events, data)
         self._poller.watch_foreign(key.fd, _epoll_events(events), _ADD)
-        return key  # type: ignore[no-any-return]
+        return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
         key = super().unregister(fileobj)
-        try:
+        with contextlib.suppress(OSError):  # already closed, which took it out of epoll
             self._poller.watch_foreign(key.fd, 0, _DELETE)
-        except OSError:
-            pass  # already closed, which took it out of epoll
-        return key  # type: ignore[no-any-return]
+        return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = self.get_key(fileobj)
         if events != key.events:
             self._poller.watch_foreign(key.fd, _epoll_events(events), _MODIFY)
         key = key._replace(events=events, data=data)
-        self._fd_to_key[key.fd] = key
-        return key  # type: ignore[no-any-return]
+        self._fd_to_key[key.fd] = key  # type: ignore[attr-defined]
+        return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         found = []
         for fd, events in self._poller.select(timeout, self._ready):
-            key = self._fd_to_key.get(fd)
+            key = self._fd_to_key.get(fd)  # type: ignore[attr-defined]
             if key is not None:
                 mask = (selectors.EVENT_READ if events & ~_OUT else 0) | (selectors.EVENT_WRITE if events & ~_IN else 0)
                 found.append((key, mask & key.events))

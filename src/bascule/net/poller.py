@@ -2,12 +2,14 @@
 # ruff: noqa: F821  (types and constants stand in the .pxd)
 """The epoll loop: edge-triggered handles, a timer wheel that costs nothing per request, and asyncio as a guest.
 
-The poller is the selector of a standard asyncio loop (net/loop.py): select() turns this loop until asyncio has something to do,
-so a request that needs no coroutine never enters asyncio. Handles are registered once (EPOLLET); their events carry a generation,
-since a descriptor closed within a batch of events may be reused within the same batch.
+The poller is the selector of a standard asyncio loop (net/loop.py): select() turns this loop until asyncio has
+something to do, so a request that needs no coroutine never enters asyncio. Handles are registered once (EPOLLET);
+their events carry a generation, since a descriptor closed within a batch of events may be reused within the same
+batch.
 
-Timers: a handle stands in at most one of the wheel's slots. Moving a deadline later changes a number only; the handle is put into
-its new slot when the old one comes round. Closing unlinks it at once, so a million short connections leave nothing behind.
+Timers: a handle stands in at most one of the wheel's slots. Moving a deadline later changes a number only; the handle
+is put into its new slot when the old one comes round. Closing unlinks it at once, so a million short connections
+leave nothing behind.
 """
 
 import cython
@@ -194,7 +196,7 @@ class Poller:
 
     @cython.cfunc
     def run_once(self, timeout_ms: cython.int) -> cython.int:
-        """One turn: waits up to timeout_ms (0: not at all), handles the events and the timers due. Returns the number of events."""
+        """One turn: waits up to timeout_ms (0: not at all), handles events and due timers. The number of events."""
         events: epoll_event[256]
         n: cython.int
         i: cython.int
@@ -244,7 +246,7 @@ class Poller:
             raise OSError(errno, "epoll_ctl")
 
     def select(self, timeout: object, ready: object):
-        """Turns the loop until asyncio has work: one of its descriptors is ready, `timeout` (s) is over, or `ready` is not empty.
+        """Turns the loop until asyncio has work: a descriptor of its is ready, `timeout` (s) is over, `ready` isn't empty.
 
         Returns [(descriptor, epoll events)].
         """

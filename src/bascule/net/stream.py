@@ -2,15 +2,15 @@
 # ruff: noqa: F821  (types and constants stand in the .pxd)
 """A buffered non-blocking socket under edge-triggered epoll.
 
-Reading: a receive that returns less than asked has drained the socket (unless the peer has closed its side, when only the end
-itself tells). Writing: tried at once; what the kernel does not take is kept, and whoever feeds this stream stops while wlen > 0:
-that is the backpressure, and it bounds the buffer to what one read of the other side gave.
+Reading: a receive that returns less than asked has drained the socket (unless the peer has closed its side, when only
+the end itself tells). Writing: tried at once; what the kernel does not take is kept, and whoever feeds this stream
+stops while wlen > 0: that is the backpressure, and it bounds the buffer to what one read of the other side gave.
 """
 
 import cython
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.cnet import errno, iovec
-from cython.cimports.libc.stdlib import free, malloc, realloc
+from cython.cimports.libc.stdlib import free, realloc
 from cython.cimports.libc.string import memcpy, memmove
 
 
@@ -65,7 +65,9 @@ class Stream(Handle):
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def send2(self, p: cython.p_const_char, n: cython.Py_ssize_t, q: cython.p_const_char, k: cython.Py_ssize_t) -> cython.int:
+    def send2(
+        self, p: cython.p_const_char, n: cython.Py_ssize_t, q: cython.p_const_char, k: cython.Py_ssize_t
+    ) -> cython.int:
         """Sends p then q in one system call."""
         r: cython.Py_ssize_t
         parts: iovec[2]
