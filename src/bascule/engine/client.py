@@ -44,7 +44,9 @@ LINGER_MS = cython.declare(cython.long, 2000)
 @cython.cclass
 class Http1Client(Downstream):
     def __repr__(self):
-        return f"<client fd={self.fd} state={self.state} served={self.served} in={self.rlen} out={self.wlen} {self.x!r}>"
+        return (
+            f"<client fd={self.fd} state={self.state} served={self.served} in={self.rlen} out={self.wlen} {self.x!r}>"
+        )
 
     # ---- events
 

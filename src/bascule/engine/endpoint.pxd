@@ -1,7 +1,8 @@
 from bascule.net.address cimport Address
 from bascule.wire.head cimport Head
 
-# One server address "host:port" as this worker sees it; shared by all upstreams that name it, kept over configuration changes.
+# One server address "host:port" as this worker sees it; shared by all upstreams that name it, kept over
+# configuration changes.
 cdef class Endpoint:
     cdef readonly str host
     cdef readonly int port

@@ -8,7 +8,6 @@ import cython
 from cython.cimports.bascule.net.address import Address, parse_address
 from cython.cimports.libc.stdlib import free, malloc
 
-
 SCHEDULE_LIMIT = 4096  # longest unrolled round robin; beyond it the incremental balancer is used
 
 

@@ -123,6 +123,7 @@ cdef class Upstream(Stream):
     cdef int cancel(self)                     # give up, close
     cdef int tunnel_pump(self)
 
+
 @cython.no_gc_clear
 cdef class Exchange:
     cdef Core core
@@ -206,10 +207,12 @@ cdef class Exchange:
     cdef int forward_body(self, const char* p, Py_ssize_t n)
     cdef int request_body_end(self)
     cdef int upstream_failed(self, int reason, str detail)
-    cdef int on_response_head(self, const char* p, Parsed* m)     # decides body_mode; -> 1: go on, 0: answered otherwise
+    # decides body_mode; -> 1: go on, 0: answered otherwise
+    cdef int on_response_head(self, const char* p, Parsed* m)
     cdef int response_end(self)
     cdef int push_held(self)
-    cdef int chunk_up(self, const char* p, Py_ssize_t n) noexcept               # one chunk of a body chunked anew; -1: broken
+    # one chunk of a body chunked anew; -1: broken
+    cdef int chunk_up(self, const char* p, Py_ssize_t n) noexcept
     cpdef drop_upstream(self)
     cpdef Request ensure(self)
     cdef bint wants_body(self) noexcept

@@ -3,6 +3,7 @@
 """The engine of one worker: listeners, endpoints, plans, and the tables that requests are matched against."""
 
 import email.utils
+import logging
 import time
 
 import cython
@@ -19,8 +20,6 @@ from cython.cimports.bascule.net.stream import SCRATCH
 from cython.cimports.bascule.wire.http1 import M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_PUT, M_TRACE
 from cython.cimports.bascule.wire.target import TARGET_KEEP_ENCODED_SLASH, TARGET_SERVLET
 from cython.cimports.libc.stdlib import free, malloc
-
-import logging
 
 from bascule.engine.plan import chain_plan
 from bascule.engine.plugin_host import Hosts

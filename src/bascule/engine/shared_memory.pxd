@@ -7,7 +7,8 @@ cdef extern from *:
     #include <sys/mman.h>
     #include <time.h>
 
-    /* If p[0], p[1] are lo[0], hi[0]: store new_lo, new_hi and return 1; else put what is there into lo, hi and return 0.
+    /* If p[0], p[1] are lo[0], hi[0]: store new_lo, new_hi and return 1; else put what is there into lo,
+        hi and return 0.
        Full barrier. p is aligned to 16 bytes. Inline assembly, because gcc only inlines the builtin with -mcx16. */
     static inline int cas16(uint64_t *p, uint64_t *lo, uint64_t *hi, uint64_t new_lo, uint64_t new_hi) {
     #if defined(__x86_64__)
@@ -18,7 +19,8 @@ cdef extern from *:
                              : "memory");
         return done;
     #else
-        unsigned __int128 old = ((unsigned __int128)*hi << 64) | *lo, new_ = ((unsigned __int128)new_hi << 64) | new_lo, seen;
+        unsigned __int128 old = ((unsigned __int128)*hi << 64) | *lo,
+            new_ = ((unsigned __int128)new_hi << 64) | new_lo, seen;
         seen = __sync_val_compare_and_swap((unsigned __int128 *)p, old, new_);
         *lo = (uint64_t)seen;
         *hi = (uint64_t)(seen >> 64);

@@ -7,16 +7,19 @@ client's buffer holds bytes.
 """
 
 import cython
-from cython.cimports.bascule.engine.exchange import BODY_RAW, Core, Downstream, Exchange, Upstream
 from cython.cimports.bascule.engine.exchange import (
+    BODY_RAW,
     F_CLOSED,
     F_CONNECT,
     F_CONNECT_TIMEOUT,
     F_MALFORMED,
     F_READ_TIMEOUT,
     F_SEND_TIMEOUT,
+    X_TUNNEL,
+    Downstream,
+    Exchange,
+    Upstream,
 )
-from cython.cimports.bascule.engine.exchange import X_TUNNEL
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.stream import SCRATCH
 from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_scan, chunk_step

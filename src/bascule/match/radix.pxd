@@ -13,7 +13,8 @@ cdef union Label:
     char near[16]
     char* far
 
-# 64 bytes. Its kids are a block of kid_capacity pointers followed by as many bytes, the first of each kid's label, ascending.
+# 64 bytes. Its kids are a block of kid_capacity pointers followed by as many bytes, the first of each kid's label,
+# ascending.
 cdef struct Node:
     Node* parent
     Node* param             # goes on behind one ":segment"; the node there has an empty label

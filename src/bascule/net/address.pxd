@@ -5,5 +5,6 @@ cdef struct Address:
     socklen_t size
 
 cdef bint parse_address(str host, int port, Address* out)     # literal IPv4/IPv6 or "unix:/path"; False: a name
-cdef int format_host(const Address* a, char* out) noexcept              # IP as text into out[64]; returns its length, 0 for Unix sockets
+# IP as text into out[64]; returns its length, 0 for Unix sockets
+cdef int format_host(const Address* a, char* out) noexcept
 cdef int port_of(const Address* a) noexcept

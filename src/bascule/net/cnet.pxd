@@ -8,7 +8,9 @@ cdef extern from "sys/epoll.h" nogil:
     int epoll_create1(int)
     int epoll_ctl(int, int, int, epoll_event*)
     int epoll_wait(int, epoll_event*, int, int)
-    enum: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET, EPOLLEXCLUSIVE, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLL_CLOEXEC
+    enum: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR
+    enum: EPOLLET, EPOLLEXCLUSIVE, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
+    enum: EPOLL_CLOEXEC
 
 cdef extern from "sys/uio.h" nogil:
     struct iovec:
@@ -31,7 +33,9 @@ cdef extern from "sys/socket.h" nogil:
     int setsockopt(int, int, int, const void*, socklen_t)
     int getsockopt(int, int, int, void*, socklen_t*)
     int shutdown(int, int)
-    enum: AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, MSG_PEEK, MSG_DONTWAIT, SOL_SOCKET, SO_ERROR, SO_LINGER, SHUT_WR, SHUT_RDWR
+    enum: AF_INET, AF_INET6, AF_UNIX, SOCK_STREAM, SOCK_NONBLOCK
+    enum: SOCK_CLOEXEC, MSG_NOSIGNAL, MSG_PEEK, MSG_DONTWAIT, SOL_SOCKET
+    enum: SO_ERROR, SO_LINGER, SHUT_WR, SHUT_RDWR
 
 cdef extern from "netinet/in.h" nogil:
     struct in_addr:

@@ -246,7 +246,7 @@ class Poller:
             raise OSError(errno, "epoll_ctl")
 
     def select(self, timeout: object, ready: object):
-        """Turns the loop until asyncio has work: a descriptor of its is ready, `timeout` (s) is over, `ready` isn't empty.
+        """Turns until asyncio has work: a descriptor of its is ready, `timeout` (s) is over, `ready` isn't empty.
 
         Returns [(descriptor, epoll events)].
         """

@@ -12,15 +12,15 @@ import time
 from base64 import b64decode
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from bascule.plugin.exchange import Value
 from bascule.plugin.json_path import parse_json_path
 
-if TYPE_CHECKING:
-    from bascule.plugin.request import Request
+# plugin/request.py reads variables through this module, so its class can't be named here.
+Request = Any
 
 Getter = Callable[["Request"], Value]
 
