@@ -8,8 +8,10 @@ SOURCES = ROOT / "src" / "bascule"
 # Files without behaviour of their own: frozen data and protocols. Everything else has tests.
 PURE_DATA: set[str] = {
     "balance/picker.py",
+    "control/boot.py",
     "match/route_match.py",
     "model/change.py",
+    "model/engine_settings.py",
     "snapshot/applied.py",
     "snapshot/chain.py",
     "snapshot/compiled_route.py",

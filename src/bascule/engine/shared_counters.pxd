@@ -1,8 +1,9 @@
 from libc.stdint cimport uint64_t
 
 cdef void sip_round(uint64_t* v) noexcept nogil
-cdef void siphash(const char* data, Py_ssize_t size, uint64_t k0, uint64_t k1, uint64_t* first,
-    uint64_t* second) noexcept nogil
+cdef void siphash(
+    const char* data, Py_ssize_t size, uint64_t k0, uint64_t k1, uint64_t* first, uint64_t* second
+) noexcept nogil
 
 cdef class SharedCounters:
     cdef readonly int fd
@@ -16,9 +17,9 @@ cdef class SharedCounters:
 
     cdef uint64_t* place(self, uint64_t* mark, str key) except NULL
     cdef uint64_t* slot(self, uint64_t* bucket, uint64_t mark, uint64_t now) noexcept nogil
-    cdef long long change(self, uint64_t* bucket, uint64_t mark, long long amount, uint64_t now, uint64_t length,
-        bint lease,
-                          uint64_t* end) noexcept nogil
+    cdef long long change(
+        self, uint64_t* bucket, uint64_t mark, long long amount, uint64_t now, uint64_t length, bint lease, uint64_t* end
+    ) noexcept nogil
     cpdef tuple incr(self, str key, long long amount, double window_s)
     cpdef object add(self, str key, long long delta)
     cpdef object get(self, str key)

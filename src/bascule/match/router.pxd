@@ -16,8 +16,9 @@ cdef class Router:
     # host without port, any case; path normalised, without query; method = M_* id, method_name only used for M_OTHER;
     # vars = object with .var(name: str) -> str | int | float | list | None, called only for candidates that have
     # conditions.
-    cdef object find(self, const char* host, Py_ssize_t host_len, const char* path, Py_ssize_t path_len, int method,
-        object vars)
+    cdef object find(
+        self, const char* host, Py_ssize_t host_len, const char* path, Py_ssize_t path_len, int method, object vars
+    )
 
     cdef readonly str mode
     cdef bint hosts_in_tree
