@@ -1,4 +1,4 @@
-"""The client's side end to end: bodies and trailers, interim responses, HTTP/1.0, pipelining, early answers, tunnels."""
+"""The client's side end to end: bodies, trailers, interim responses, HTTP/1.0, pipelining, early answers, tunnels."""
 
 import threading
 from collections.abc import Iterator

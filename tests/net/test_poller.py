@@ -1,4 +1,4 @@
-"""The poller as a selector: waiting, waking, level-triggered descriptors of others. Handles are tested through the engine."""
+"""The poller as a selector: waiting, waking, others' level-triggered descriptors. Its handles: tests of the engine."""
 
 import os
 import time

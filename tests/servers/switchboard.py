@@ -32,6 +32,7 @@ class Switchboard:
             path = head.target.partition("?")[0]
             self.hits[path] = self.hits.get(path, 0) + 1
             self.handlers[path](connection, head)
+            connection.received = b""  # a connection may serve a whole file of tests
 
     def stop(self) -> None:
         self.upstream.stop()

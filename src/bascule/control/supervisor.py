@@ -133,6 +133,7 @@ class Supervisor:
                 await self._go_on()
             limit_s = self.settings.nginx_config.worker_shutdown_timeout
             log.info("stopping: draining for at most %.0f s", limit_s)
+            self._listening.close()  # with the workers' own copies closed, new connections are refused
             await self._fleet.stop(limit_s, self._at_once)
         finally:
             await self._fleet.kill()

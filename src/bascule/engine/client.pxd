@@ -24,6 +24,7 @@ cdef class Http1Client(Downstream):
     cdef Py_ssize_t fn
     cdef Py_ssize_t fk
     cdef int pump(self)
+    cdef bint is_over(self) noexcept
     cdef int feed(self, const char* p, Py_ssize_t n)
     cdef int take_head(self)
     cdef int take_body(self)

@@ -29,6 +29,7 @@ from cython.cimports.bascule.engine.forward import (
 )
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.address import Address, format_host
+from cython.cimports.bascule.net.cnet import errno
 from cython.cimports.bascule.net.stream import SCRATCH
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_scan, chunk_step
@@ -142,7 +143,6 @@ class Http1Client(Downstream):
         n: cython.Py_ssize_t
         k: cython.int
         u: Upstream
-        probe: cython.char[1]
         if self.busy:
             return 0
         while self.readable and self.fd >= 0:
@@ -151,7 +151,7 @@ class Http1Client(Downstream):
                     return 0  # a client that does not read its responses gets no further ones
             elif self.state == C_BODY:
                 if not self.x.wants_body():
-                    if self.half_closed and self.rlen == 0 and cnet.recv(self.fd, probe, 1, cnet.MSG_PEEK) == 0:
+                    if self.half_closed and self.rlen == 0 and self.is_over():
                         return self.gone()
                     return 0
             elif self.state == C_TUNNEL:
@@ -160,7 +160,7 @@ class Http1Client(Downstream):
                     return 0
             elif self.state != C_LINGER:
                 # The response is on its way: nothing to read, but an end of the connection ends the exchange.
-                if self.half_closed and self.rlen == 0 and cnet.recv(self.fd, probe, 1, cnet.MSG_PEEK) == 0:
+                if self.half_closed and self.rlen == 0 and self.is_over():
                     return self.gone()
                 return 0
             if self.rlen and self.state != C_LINGER:
@@ -198,6 +198,14 @@ class Http1Client(Downstream):
                     if self.stash(self.core.scratch + k, n - k) < 0:
                         return self.gone()
         return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def is_over(self) -> cython.bint:
+        """Whether nothing more comes from the client: it has closed its side, or reset the connection."""
+        probe: cython.char[1]
+        n: cython.Py_ssize_t = cnet.recv(self.fd, probe, 1, cnet.MSG_PEEK)
+        return n == 0 or (n < 0 and errno != cnet.EAGAIN and errno != cnet.EINTR)
 
     @cython.cfunc
     def feed(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:

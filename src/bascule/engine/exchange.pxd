@@ -211,6 +211,7 @@ cdef class Exchange:
     cdef int on_response_head(self, const char* p, Parsed* m)
     cdef int response_end(self)
     cdef int push_held(self)
+    cdef int upstream_deaf(self)
     # one chunk of a body chunked anew; -1: broken
     cdef int chunk_up(self, const char* p, Py_ssize_t n) noexcept
     cpdef drop_upstream(self)

@@ -606,10 +606,10 @@ class Exchange:
             piece = self.held.piece(self.held_offset)
             if self.recode:
                 if self.chunk_up(piece, len(piece)) < 0:
-                    self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                    self.upstream_deaf()
                     return 0
             elif u.send(piece, len(piece)) < 0:
-                self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                self.upstream_deaf()
                 return 0
             self.held_offset += len(piece)
         if self.body_done and not self.body_sent:
@@ -662,12 +662,12 @@ class Exchange:
                 return self.request_body_end()
             return 0
         if self.recode:
-            if k and self.chunk_up(data, k) < 0:
-                return self.upstream_failed(F_CLOSED, "the request body could not be sent")
             self.replay_lost = True
+            if k and self.chunk_up(data, k) < 0 and self.upstream_deaf() < 0:
+                return 0
             if last:
-                if self.up.send(b"0\r\n\r\n", 5) < 0:
-                    return self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                if self.up.send(b"0\r\n\r\n", 5) < 0 and self.upstream_deaf() < 0:
+                    return 0
                 return self.request_body_end()
             return 0
         if self.forward_body(p, n) < 0:
@@ -692,15 +692,21 @@ class Exchange:
                 memcpy(self.replay + self.replay_len, p, n)
                 self.replay_len += cython.cast(cython.int, n)
         if n and self.up.send(p, n) < 0:
-            # Perhaps the upstream has answered already and closed: its answer is still to be read.
-            # The rest of the body is read and dropped; it must not be taken for sent before it has come.
-            if (self.state == X_SENT or self.state == X_RESPONSE) and not self.up.connecting:
-                self.up.readable = True
-                self.up.half_closed = True
-                self.core.poller.later(self.up)
-                return 0
-            self.upstream_failed(F_CONNECT if self.up.connecting else F_CLOSED, "the request body could not be sent")
+            return self.upstream_deaf()
         return 0
+
+    @cython.cfunc
+    def upstream_deaf(self) -> cython.int:
+        """The upstream takes no more of the body. Perhaps it has answered and closed: its answer is still to be read, and
+        the rest of the body is read and dropped; it must not be taken for sent before it has come. -1: it failed for good."""
+        u: Upstream = self.up
+        if (self.state == X_SENT or self.state == X_RESPONSE) and not u.connecting:
+            u.readable = True
+            u.half_closed = True
+            self.core.poller.later(u)
+            return 0
+        self.upstream_failed(F_CONNECT if u.connecting else F_CLOSED, "the request body could not be sent")
+        return -1
 
     @cython.cfunc
     def request_body_end(self) -> cython.int:

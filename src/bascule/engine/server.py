@@ -20,6 +20,7 @@ from cython.cimports.bascule.net.stream import SCRATCH
 from cython.cimports.bascule.wire.http1 import M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_PUT, M_TRACE
 from cython.cimports.bascule.wire.target import TARGET_KEEP_ENCODED_SLASH, TARGET_SERVLET
 from cython.cimports.libc.stdlib import free, malloc
+from cython.cimports.libc.string import memcpy
 
 from bascule.engine.plan import chain_plan
 from bascule.engine.plugin_host import Hosts
@@ -65,6 +66,9 @@ class Listener(Handle):
             if not self.is_unix:
                 c.host_len = format_host(cython.address(a), c.host_text)
                 c.peer_port = port_of(cython.address(a))
+            else:
+                memcpy(c.host_text, b"unix:", 5)
+                c.host_len = 5
             engine.accepted += 1
             engine.active += 1
             try:

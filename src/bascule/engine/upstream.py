@@ -56,9 +56,9 @@ class Http1Upstream(Upstream):
             if x is not None:
                 self.poller.arm(self, self.plan.send_ms if self.wlen else self.plan.read_ms)
         if self.wlen and events & cnet.EPOLLOUT:
-            if self.flush() < 0:
-                if not self.readable:
-                    return self.ended(True)
+            if self.flush() < 0:  # an answer that came before the reset is still to be read
+                self.readable = True
+                self.half_closed = True
             elif self.wlen:
                 self.poller.arm(self, self.plan.send_ms)
             elif x is not None:
@@ -178,6 +178,8 @@ class Http1Upstream(Upstream):
             return x.down.abort()
         if self.state == U_DONE:
             x.drop_upstream()  # the rest of the request body has nowhere to go
+            if x.body_done:
+                return x.finish()
             x.down.resume()
             return 0
         if self.connecting:
