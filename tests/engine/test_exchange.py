@@ -303,8 +303,10 @@ def test_an_early_answer_to_a_held_body(mode: str, chunked: bool, served: Gatewa
 
 
 def test_a_body_over_the_plugins_limit_is_413(served: Gateway) -> None:
-    for framing in (b"Content-Length: 5000\r\n\r\n" + b"x" * 5000,
-                    b"Transfer-Encoding: chunked\r\n\r\n1388\r\n" + b"x" * 5000 + b"\r\n0\r\n\r\n"):
+    for framing in (
+        b"Content-Length: 5000\r\n\r\n" + b"x" * 5000,
+        b"Transfer-Encoding: chunked\r\n\r\n1388\r\n" + b"x" * 5000 + b"\r\n0\r\n\r\n",
+    ):
         with served.client() as client:
             client.send(b"POST /limit HTTP/1.1\r\nHost: a\r\n" + framing)
             assert client.read_response().status == 413
