@@ -562,21 +562,21 @@ class Exchange:
         if self.has_body:
             if rq is not None and rq.body_out is not None:
                 body = rq.body_out
-                if u.send(body, len(body)) < 0:
-                    return self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                if u.send(body, len(body)) < 0 and self.upstream_deaf() < 0:
+                    return 0
                 if self.body_done:
                     self.body_sent = True
             elif self.held is not None:
                 self.held_offset = 0
             elif self.replay_len:
-                if u.send(self.replay, self.replay_len) < 0:
-                    return self.upstream_failed(F_CLOSED, "the request body could not be sent")
+                if u.send(self.replay, self.replay_len) < 0 and self.upstream_deaf() < 0:
+                    return 0
                 if self.body_done:
                     self.body_sent = True
         elif rq is not None and rq.body_out is not None:
             body = rq.body_out
-            if u.send(body, len(body)) < 0:
-                return self.upstream_failed(F_CLOSED, "the request body could not be sent")
+            if u.send(body, len(body)) < 0 and self.upstream_deaf() < 0:
+                return 0
         u.begin(self)
         if self.has_body and not self.body_sent and self.down is not None:
             self.down.resume()
@@ -700,7 +700,7 @@ class Exchange:
         """The upstream takes no more of the body. Perhaps it has answered and closed: its answer is still to be read, and
         the rest of the body is read and dropped; it must not be taken for sent before it has come. -1: it failed for good."""
         u: Upstream = self.up
-        if (self.state == X_SENT or self.state == X_RESPONSE) and not u.connecting:
+        if (self.state == X_SENT or self.state == X_RESPONSE) and u.sent != u.mark:
             u.readable = True
             u.half_closed = True
             self.core.poller.later(u)
