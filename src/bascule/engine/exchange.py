@@ -697,8 +697,11 @@ class Exchange:
 
     @cython.cfunc
     def upstream_deaf(self) -> cython.int:
-        """The upstream takes no more of the body. Perhaps it has answered and closed: its answer is still to be read, and
-        the rest of the body is read and dropped; it must not be taken for sent before it has come. -1: it failed for good."""
+        """The upstream takes no more of the body; -1: the try has failed for good.
+
+        Perhaps it has answered and closed: its answer is still to be read, and the rest of the body is read and
+        dropped; it must not be taken for sent before it has come.
+        """
         u: Upstream = self.up
         if (self.state == X_SENT or self.state == X_RESPONSE) and u.sent != u.mark:
             u.readable = True

@@ -47,7 +47,7 @@ class Http1Upstream(Upstream):
             self.readable = True
         if self.connecting and events & (cnet.EPOLLOUT | cnet.EPOLLERR | cnet.EPOLLHUP):
             cnet.getsockopt(self.fd, cnet.SOL_SOCKET, cnet.SO_ERROR, cython.address(error), cython.address(size))
-            if error and self.sent == self.mark:  # else it was connected, and broke before this turn: it may have answered
+            if error and self.sent == self.mark:  # else it broke after connecting, perhaps with an answer
                 if x is None:
                     self.close()
                     return 0
