@@ -1,7 +1,12 @@
 import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
 
 from bascule.model.config_yaml import parse_settings
 from bascule.model.engine_settings import EngineSettings
+from bascule.model.ignored_settings import IGNORED
 from bascule.model.settings import Settings
 
 
@@ -42,3 +47,23 @@ def test_plugin_attr_is_kept_as_it_was_given() -> None:
     assert settings.plugin_attr.prometheus.export_addr.port == 1
     assert settings.plugin_attr.prometheus.export_addr.ip == "127.0.0.1"
     assert settings.attr == {"prometheus": {"export_addr": {"port": 1}, "metric_prefix": "x"}, "y": {"z": 1}}
+
+
+DOCS = (Path(__file__).parents[2] / "docs/configuration.md").read_text()
+
+
+def leaves(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from leaves(inner)
+        else:
+            yield name
+
+
+def test_every_key_is_documented() -> None:
+    assert [name for name in leaves(Settings) if name not in DOCS] == []
+
+
+def test_every_ignored_key_is_documented_with_its_reason() -> None:
+    assert [key for key, why in IGNORED if f"| `{key}` | {why} |" not in DOCS] == []

@@ -59,9 +59,9 @@ class Exporter:
 
 async def serve(app: web.Application, host: str, port: int, what: str) -> tuple[web.AppRunner, int]:
     """Listens; the runner to clean up, and the port. Raises ListenFailed."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, host, port, shutdown_timeout=1)
+    site = web.TCPSite(runner, host, port)
     try:
         await site.start()
     except OSError as error:

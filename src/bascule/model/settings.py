@@ -153,7 +153,7 @@ class Bascule(Section):
     plugins: Annotated[tuple[str, ...], BeforeValidator(_empty_list)] = ()
     max_uri_bytes: Annotated[Size, Field(ge=64, le=1 << 20)] = 16384
     max_head_bytes: Annotated[Size, Field(ge=1024, le=16 << 20)] = 65536
-    max_header_fields: Annotated[int, Field(ge=1, le=10000)] = 100
+    max_header_fields: Annotated[int, Field(ge=1, le=128)] = 100
     access_log_flush: Duration = 3.0
     # How many counters the shared table is meant for; memory that none has touched costs nothing.
     shared_counters: Annotated[int, Field(ge=1024, le=1 << 26)] = 1 << 20

@@ -1,0 +1,128 @@
+"""A worker alone, with this test in the supervisor's place."""
+
+import asyncio
+import http.client
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from bascule.control.boot import Boot, Socket
+from bascule.control.channel import Channel
+from bascule.control.configuration import pack
+from bascule.engine.shared_counters import SharedCounters
+from bascule.model.change import Change
+from bascule.model.engine_settings import EngineSettings
+
+NOWHERE = {"nodes": {"127.0.0.1:1": 1}}
+
+
+def get(port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def spawn(channel_fd: int, *fds: int) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-P", "-m", "bascule.control.worker", str(channel_fd)]
+    return subprocess.Popen(argv, pass_fds=(channel_fd, *fds))
+
+
+def play(
+    script: Callable[[Channel, int], Awaitable[None]], tmp_path: Path, *steps: list[Change], **settings: Any
+) -> int:
+    """Runs a worker through the script; its exit code."""
+
+    async def run() -> int:
+        ours, theirs = socket.socketpair()
+        with socket.create_server(("127.0.0.1", 0)) as listener, theirs:
+            listener.setblocking(False)
+            port = listener.getsockname()[1]
+            counters = SharedCounters.create(1 << 16)
+            process = spawn(theirs.fileno(), listener.fileno(), counters.fd)
+            boot = Boot(
+                worker_id=0,
+                settings=EngineSettings(**{"access_log_path": str(tmp_path / "access.log"), **settings}),
+                sockets=(Socket(listener.fileno(), port, False),),
+                counters_fd=counters.fd,
+                enabled=None,
+                user_plugins=(),
+                folder=str(tmp_path),
+                plugin_attr={},
+                error_log=str(tmp_path / "error.log"),
+                cpu=None,
+                generation=1,
+                steps=[[pack(change) for change in step] for step in steps],
+            )
+            theirs.close()
+            channel = await Channel.open(ours)
+            try:
+                channel.send(boot)
+                await asyncio.wait_for(script(channel, port), 30)
+            finally:
+                channel.close()
+                try:
+                    code = await asyncio.to_thread(process.wait, 15)
+                finally:
+                    process.kill()
+            return code
+
+    return asyncio.run(run())
+
+
+def route(uri: Any) -> Change:
+    return Change("routes", "1", {"uri": uri, "upstream": NOWHERE})
+
+
+def test_it_applies_serves_counts_and_drains(tmp_path: Path) -> None:
+    async def script(channel: Channel, port: int) -> None:
+        ready = await channel.receive()
+        assert (ready[0], ready[1], ready[3]) == ("ready", 1, ())
+        assert await asyncio.to_thread(get, port, "/a") == 502
+        channel.send("changes", 2, [pack(route("/b"))])
+        assert (await channel.receive())[:3] == ("applied", 2, ())
+        assert await asyncio.to_thread(get, port, "/a") == 404
+        channel.send("collect", 0)
+        assert (await channel.receive())[-1]["requests"] == 2
+        channel.send("drain", 5.0)
+        assert (await channel.receive())[0] == "drained"
+
+    assert play(script, tmp_path, [route("/a")]) == 0
+    assert (tmp_path / "access.log").read_text().count("\n") == 2
+
+
+def test_a_refused_item_after_its_last_good_version(tmp_path: Path) -> None:
+    async def script(channel: Channel, port: int) -> None:
+        ready = await channel.receive()
+        assert [(error.kind, error.id) for error in ready[3]] == [("routes", "1")]
+        assert await asyncio.to_thread(get, port, "/a") == 502
+        channel.send("drain", 5.0)
+        await channel.receive()
+
+    assert play(script, tmp_path, [route("/a")], [route(7)]) == 0
+
+
+def test_it_ends_when_the_supervisor_is_gone(tmp_path: Path) -> None:
+    async def script(channel: Channel, port: int) -> None:
+        await channel.receive()
+
+    assert play(script, tmp_path) == 0
+    assert "the supervisor is gone" in (tmp_path / "error.log").read_text()
+
+
+def test_a_log_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
+    async def script(channel: Channel, port: int) -> None:
+        try:
+            await channel.receive()
+        except EOFError:
+            return
+        raise AssertionError("it should have ended")
+
+    assert play(script, tmp_path, access_log_path="/proc/nothing/a.log") == 1
+    log = (tmp_path / "error.log").read_text()
+    assert "crit worker 0" in log
+    assert "Traceback" not in log
