@@ -77,7 +77,8 @@ class Gateway:
         config_path.write_text(yaml.safe_dump(merged(base, given), sort_keys=False))
         self.resources_path.write_text(as_resources(resources))
         argv = [*prefix, BASCULE, "run", "--config", str(config_path), "--workers", str(workers), *args]
-        self.process = ServerProcess(argv, directory / "output.log", cwd=directory, env=env or {})
+        own = {"LD_PRELOAD": os.environ.get("LD_PRELOAD", ""), **(env or {})}
+        self.process = ServerProcess(argv, directory / "output.log", cwd=directory, env=own)
         if wait:
             self.ready_line = self.process.wait_line("ready", timeout_s=30)
 

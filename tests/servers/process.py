@@ -29,7 +29,8 @@ class ServerProcess:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
-                env={**os.environ, **(env or {})},
+                # scripts/asan preloads a runtime that is meant for our own code.
+                env={**os.environ, "LD_PRELOAD": "", **(env or {})},
                 start_new_session=True,
             )
 

@@ -73,3 +73,4 @@ def test_repr(head: Head) -> None:
     assert repr(head) == "<Head GET /a fields=7>"
     assert repr(Head()) == "<Head empty>"
     assert Head().headers() == []
+    assert Head().parse(b"") == 0

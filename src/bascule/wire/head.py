@@ -40,7 +40,8 @@ class Head:
                 raise MemoryError
             self.data = grown
             self.cap = cython.cast(cython.int, n if n > 512 else 512)
-        memcpy(self.data, p, n)
+        if n > 0:  # of nothing there may be no address
+            memcpy(self.data, p, n)
         self.size = cython.cast(cython.int, n)
         return 0
 
