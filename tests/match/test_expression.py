@@ -1,6 +1,8 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bascule.match.expression import MAX_DEPTH, ExpressionError, compile_expression
 from bascule.match.variables import FixedVariables
@@ -129,3 +131,15 @@ def test_equality_names_and_source() -> None:
     assert one.variables == {"arg_a", "arg_b"}
     assert compile_expression([]).variables == frozenset()
     assert repr(other) == 'Expression([["arg_a", "==", "1"]])'
+
+
+def test_the_documented_example() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "expressions.md").read_text()
+    document = yaml.safe_load(page.partition("```yaml")[2].partition("```")[0])
+    canary = compile_expression(document["routes"][0]["vars"])
+    assert canary.variables == {"http_x_canary", "cookie_group", "http_user_agent", "remote_addr"}
+    assert canary(FixedVariables({"http_x_canary": "1", "remote_addr": "10.1.1.1"}))
+    assert canary(FixedVariables({"cookie_group": "staff", "remote_addr": "127.0.0.1", "http_user_agent": "curl"}))
+    assert not canary(FixedVariables({"cookie_group": "staff", "remote_addr": "127.0.0.1", "http_user_agent": "Bot"}))
+    missing = compile_expression([["arg_x", "!", "~~", ""]])
+    assert [missing(FixedVariables({"arg_x": value})) for value in (None, "", "1")] == [True, False, False]

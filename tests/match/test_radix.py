@@ -26,9 +26,9 @@ def test_an_empty_tree_is_its_root() -> None:
         ((), 0),
         (("/abc",), 1),
         (("/abc", "/abc*"), 1),  # both payloads of one node
-        (("/abc", "/abd"), 3),  # /ab, c, d
+        (("/abc", "/abe"), 3),  # /ab, c, e
         (("/abc", "/ab"), 2),
-        (("/ab", "/abc", "/abd"), 3),
+        (("/ab", "/abc", "/abe"), 3),
         (("/a", "/b", "/c", "/d"), 5),
         (("*",), 0),  # the root's own
     ],

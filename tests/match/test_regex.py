@@ -12,7 +12,7 @@ from bascule.match.regex import RegexError, compile_regex
         ("a++b", ["aab"], ["b"]),
         ("(?>a|ab)c", ["ac"], ["abc"]),
         ("end$", ["end", "end\n"], ["ends"]),
-        ("(a)(?=b)(?!bc)", ["abd"], ["abc"]),
+        ("(a)(?=b)(?!bc)", ["abe"], ["abc"]),
         # names of groups and references
         ("(?<y>\\d)-\\k<y>", ["1-1"], ["1-2"]),
         ("(?'y'\\d)-\\k{y}\\k'y'\\g{y}", ["1-111"], ["1-121"]),
@@ -44,7 +44,7 @@ from bascule.match.regex import RegexError, compile_regex
         ("(?i)abc", ["ABC"], ["ABX"]),
         ("a(?i)b", ["ab", "aB"], ["AB"]),
         ("a(?i)b|c", ["aB", "C", "c"], ["AB"]),
-        ("(a(?i)b|c)d", ["aBd", "Cd"], ["aBD"]),
+        ("(a(?i)b|c)x", ["aBx", "Cx"], ["aBX"]),
         ("(?i)a(?-i)b", ["Ab"], ["AB"]),
         ("(?i:a)b", ["Ab"], ["AB"]),
         ("(?is)a.b", ["A\nB"], ["ab"]),

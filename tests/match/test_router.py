@@ -1,9 +1,12 @@
 import gc
+import re
 import sys
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +14,7 @@ from bascule.match.expression import compile_expression
 from bascule.match.route_match import RouteMatch
 from bascule.match.router import MODES, Router
 from bascule.match.variables import FixedVariables, Value
+from bascule.model.route import Route
 from tests.match.naive_router import NaiveRouter
 
 HOST_URI, URI, PARAMETERS = MODES
@@ -277,6 +281,33 @@ def test_delete_uri_tail_slash(mode: str) -> None:
     found.add("a", RouteMatch(("/a",)), "a")
     found.add("root", RouteMatch(("/",)), "root")
     assert [found.match("GET", None, path) for path in ("/a", "/a/", "/a//", "/")] == ["a", "a", None, "root"]
+
+
+# The page
+
+ROUTING = (Path(__file__).parents[2] / "docs" / "routing.md").read_text()
+REQUEST = re.compile(r"\| `(\w+) (\S+) (/\S*)`(?: with `X-Beta: (\d)`)?(?: from (\S+))? \| (\w+)")
+
+
+def test_the_documented_example() -> None:
+    document = yaml.safe_load(ROUTING.partition("```yaml")[2].partition("```")[0])
+    found: Router[str] = Router()
+    for item in document["routes"]:
+        route = Route.model_validate(item)
+        match = RouteMatch(
+            (route.uri or "",),
+            tuple(route.hosts or ()),
+            None if route.methods is None else frozenset(route.methods),
+            tuple(route.remote_addrs or ()),
+            None if route.vars is None else compile_expression(route.vars),
+            route.priority,
+        )
+        found.add(item["id"], match, item["id"])
+    lines = REQUEST.findall(ROUTING)
+    assert len(lines) == 9
+    for method, host, path, beta, address, expected in lines:
+        variables = FixedVariables({"http_x_beta": beta or None, "remote_addr": address or "127.0.0.1"})
+        assert (found.match(method, host.partition(":")[0], path, variables) or "none") == expected
 
 
 # Errors
