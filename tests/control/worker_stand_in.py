@@ -1,4 +1,4 @@
-"""A process in a worker's place, for tests of the slot and the fleet: says ready, echoes, obeys; or crashes, if told so."""
+"""A process in a worker's place, for tests of slot and fleet: says ready, echoes, obeys; or crashes, if told so."""
 
 import os
 import pickle

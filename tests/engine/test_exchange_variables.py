@@ -6,15 +6,24 @@ from collections.abc import Callable
 from tests.servers.gateway import Gateway
 from tests.servers.nginx import Nginx
 
-FORMAT = json.dumps(
-    {
-        name: f"${name}"
-        for name in (
-            "status upstream_status upstream_addr upstream_host upstream_uri upstream_scheme balancer_ip balancer_port "
-            "request_length bytes_sent body_bytes_sent matched_uri response_source connection_requests route_id"
-        ).split()
-    }
-)
+NAMES = [
+    "status",
+    "upstream_status",
+    "upstream_addr",
+    "upstream_host",
+    "upstream_uri",
+    "upstream_scheme",
+    "balancer_ip",
+    "balancer_port",
+    "request_length",
+    "bytes_sent",
+    "body_bytes_sent",
+    "matched_uri",
+    "response_source",
+    "connection_requests",
+    "route_id",
+]
+FORMAT = json.dumps({name: f"${name}" for name in NAMES})
 
 
 def test_the_access_log_shows_them(nginx: Callable[[str], Nginx], gateway: Callable[..., Gateway]) -> None:

@@ -18,7 +18,8 @@ cdef class SharedCounters:
     cdef uint64_t* place(self, uint64_t* mark, str key) except NULL
     cdef uint64_t* slot(self, uint64_t* bucket, uint64_t mark, uint64_t now) noexcept nogil
     cdef long long change(
-        self, uint64_t* bucket, uint64_t mark, long long amount, uint64_t now, uint64_t length, bint lease, uint64_t* end
+        self, uint64_t* bucket, uint64_t mark, long long amount, uint64_t now, uint64_t length, bint lease,
+        uint64_t* end
     ) noexcept nogil
     cpdef tuple incr(self, str key, long long amount, double window_s)
     cpdef object add(self, str key, long long delta)
