@@ -39,6 +39,9 @@ from cython.cimports.libc.string import memchr, memcpy
 from bascule.engine.pages import reason_of
 
 DISCARD_LIMIT = cython.declare(cython.longlong, 1 << 20)  # request body bytes read and dropped to keep a connection
+JOIN_LIMIT = cython.declare(
+    cython.Py_ssize_t, 8192
+)  # copying a body up to this size behind its head costs less than writev
 LINGER_MS = cython.declare(cython.long, 2000)
 
 
@@ -482,7 +485,7 @@ class Http1Client(Downstream):
             self.close_after = True
         if x.has_body and not x.body_done and x.req.m.expect_continue and not x.continued:
             self.close_after = True  # whether its body will still come, only the client knows
-        core.need_out(m.head_len + 512 + size_of_added(added))
+        core.need_out(m.head_len + 512 + size_of_added(added) + (cython.cast(cython.int, n) if n <= JOIN_LIMIT else 0))
         o = core.out
         if r is not None and r.status != m.status:
             o = self.status_line(o, r.status)
@@ -511,6 +514,9 @@ class Http1Client(Downstream):
         o[1] = 10
         o += 2
         x.head_bytes = o - core.out
+        if n <= JOIN_LIMIT:
+            memcpy(o, body, n)
+            return self.written(self.send(core.out, o - core.out + n))
         return self.written(self.send2(core.out, o - core.out, body, n))
 
     @cython.cfunc

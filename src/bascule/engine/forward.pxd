@@ -13,3 +13,11 @@ cdef enum:
     SKIP_LENGTH = 2
     SKIP_EXPECT = 4
     SKIP_SERVER = 8
+
+cdef enum:
+    # fields that the gateway writes unless a plugin has
+    OWN_FOR = 1
+    OWN_REAL_IP = 2
+    OWN_PROTO = 4
+    OWN_HOST = 8
+    OWN_PORT = 16

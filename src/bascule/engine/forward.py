@@ -120,12 +120,32 @@ def put_added(o: cython.p_char, added: list | None) -> cython.p_char:
 
 
 @cython.cfunc
-def is_added(added: list | None, lower: bytes) -> cython.bint:
-    if added is not None:
-        for pair in added:
-            if cython.cast(bytes, cython.cast(tuple, pair)[0]).lower() == lower:
-                return True
-    return False
+@cython.exceptval(check=False)
+def own_fields(added: list | None) -> cython.int:
+    """Which of the fields that the gateway writes (OWN_*) a plugin has set."""
+    found: cython.int = 0
+    name: bytes
+    p: cython.p_const_char
+    n: cython.Py_ssize_t
+    if added is None:
+        return 0
+    for pair in added:
+        name = cython.cast(bytes, cython.cast(tuple, pair)[0])
+        n = len(name)
+        p = name
+        if (p[0] | 0x20) != 120:  # "x"
+            continue
+        if n == 15 and name_is(p, b"x-forwarded-for", 15):
+            found |= OWN_FOR
+        elif n == 9 and name_is(p, b"x-real-ip", 9):
+            found |= OWN_REAL_IP
+        elif n == 17 and name_is(p, b"x-forwarded-proto", 17):
+            found |= OWN_PROTO
+        elif n == 16 and name_is(p, b"x-forwarded-host", 16):
+            found |= OWN_HOST
+        elif n == 16 and name_is(p, b"x-forwarded-port", 16):
+            found |= OWN_PORT
+    return found
 
 
 @cython.cfunc
@@ -166,7 +186,7 @@ def build_request(core: Core, x: Exchange) -> cython.int:
     room: cython.int = m.head_len * 2 + 1024
     length: cython.longlong = -1
     trusted: cython.bint = True
-    named: cython.bint = False
+    named: cython.int = 0
     if rq is not None:
         added = rq.added
         method = rq.method_out
@@ -175,7 +195,7 @@ def build_request(core: Core, x: Exchange) -> cython.int:
         body = rq.body_out
         if rq.client_addr is not None:
             addr = cython.cast(str, rq.client_addr).encode("latin-1")
-        named = added is not None
+        named = own_fields(added)
         room += size_of_added(added)
     if core.trusted is not None:
         trusted = cython.cast(bytes, down.host_text[: down.host_len]).decode() in core.trusted
@@ -243,7 +263,7 @@ def build_request(core: Core, x: Exchange) -> cython.int:
         memcpy(o, b"Transfer-Encoding: chunked\r\n", 28)
         o += 28
     # who asked
-    if not (named and is_added(added, b"x-forwarded-for")):
+    if not named & OWN_FOR:
         memcpy(o, b"X-Forwarded-For: ", 17)
         o += 17
         if m.xff >= 0 and trusted:
@@ -267,7 +287,7 @@ def build_request(core: Core, x: Exchange) -> cython.int:
         o[0] = 13
         o[1] = 10
         o += 2
-    if not (named and is_added(added, b"x-real-ip")):
+    if not named & OWN_REAL_IP:
         memcpy(o, b"X-Real-IP: ", 11)
         o += 11
         if addr is not None:
@@ -278,7 +298,7 @@ def build_request(core: Core, x: Exchange) -> cython.int:
         o[0] = 13
         o[1] = 10
         o += 2
-    if not (named and is_added(added, b"x-forwarded-proto")):
+    if not named & OWN_PROTO:
         i = forwarded_value(p, m, b"x-forwarded-proto", 17) if core.trusted is not None and trusted else -1
         if i >= 0:
             memcpy(o, b"X-Forwarded-Proto: ", 19)
@@ -293,7 +313,7 @@ def build_request(core: Core, x: Exchange) -> cython.int:
         else:
             memcpy(o, b"X-Forwarded-Proto: http\r\n", 25)
             o += 25
-    if not (named and is_added(added, b"x-forwarded-host")):
+    if not named & OWN_HOST:
         i = forwarded_value(p, m, b"x-forwarded-host", 16) if core.trusted is not None and trusted else -1
         if i >= 0:
             memcpy(o, b"X-Forwarded-Host: ", 18)
@@ -311,7 +331,7 @@ def build_request(core: Core, x: Exchange) -> cython.int:
             o[0] = 13
             o[1] = 10
             o += 2
-    if not (named and is_added(added, b"x-forwarded-port")):
+    if not named & OWN_PORT:
         i = forwarded_value(p, m, b"x-forwarded-port", 16) if core.trusted is not None and trusted else -1
         memcpy(o, b"X-Forwarded-Port: ", 18)
         o += 18

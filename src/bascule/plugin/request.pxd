@@ -1,5 +1,8 @@
+cimport cython
 from bascule.wire.head cimport Head
 
+
+@cython.freelist(64)
 cdef class Request:
     cdef Head head
     cdef public object exchange     # engine's exchange or a test double: see plugin/exchange.py

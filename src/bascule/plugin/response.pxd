@@ -1,5 +1,8 @@
+cimport cython
 from bascule.wire.head cimport Head
 
+
+@cython.freelist(64)
 cdef class Response:
     cdef public int status
     cdef public object body         # bytes of an answer made here; None for an upstream's streamed body

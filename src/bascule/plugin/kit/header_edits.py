@@ -63,6 +63,7 @@ class HeaderEdits:
         constants = [(name, values[0].constant or "") for name, values in sets if len(values) == 1]
         plain = not adds and len(constants) == len(sets) and all(text for _, text in constants)
         self.constants = tuple(constants) if plain else ()
+        self.constant = plain and not self.removes  # nothing but constants
         self.adds, self.sets = ([], []) if plain else (adds, sets)
 
     def apply(self, message: HasHeaders, variables: Variables) -> None:
