@@ -88,6 +88,7 @@ cdef class Core:
 cdef class Downstream(Stream):
     cdef char host_text[64]             # client address
     cdef int host_len
+    cdef str host_str                   # the same as text, once somebody asked
     cdef int peer_port
     cdef int local_port
     cdef bint is_unix

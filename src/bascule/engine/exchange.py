@@ -1062,9 +1062,12 @@ class Exchange:
 
     @property
     def remote_addr(self):
-        if self.down is None:
+        down: Downstream = self.down
+        if down is None:
             return ""
-        return "unix:" if self.down.is_unix else self.down.host_text[: self.down.host_len].decode("ascii")
+        if down.host_str is None:
+            down.host_str = "unix:" if down.is_unix else down.host_text[: down.host_len].decode("ascii")
+        return down.host_str
 
     @property
     def remote_port(self):

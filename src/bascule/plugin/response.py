@@ -75,6 +75,13 @@ class Response:
         self.added = without_field(self.head, self.added, name)
         self.added.append(pair)
 
+    def set_headers(self, pairs):
+        """set_header for several (name, value) at once, which costs less than one by one."""
+        for name, value in pairs:
+            pair = (field_name(name), field_value(name, value))
+            self.added = without_field(self.head, self.added, name)
+            self.added.append(pair)
+
     def add_header(self, name, value):
         """Appends a field, whatever is there already. ValueError as for set_header."""
         pair = (field_name(name), field_value(name, value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import orjson
 from pydantic import AfterValidator, Field, model_validator
@@ -220,6 +220,8 @@ class LimitCount(Plugin):
                 float(limit.window_s),
             )
             self._count_text = b"%d" % limit.allowed
+            self._named_by: Any = self  # the metadata that the header names were read from; not yet
+            self._names = ("", "", "")
             self.access = self._access_plain  # type: ignore[method-assign]
             self.header_filter = self._header_filter_plain  # type: ignore[method-assign]
 
@@ -235,11 +237,17 @@ class LimitCount(Plugin):
         # None: a plugin before this one answered. Another instance's: that one ran later and has the last word.
         if info is None or info[4] is not self:
             return
-        limit_name, remaining_name, reset_name = self._metadata_names()
-        set_header = response.set_header
-        set_header(limit_name, self._count_text)
-        set_header(remaining_name, info[2] if info[2] > 0 else b"0")
-        set_header(reset_name, int(info[3] + 0.999))
+        metadata = self.host.metadata()
+        if metadata is not self._named_by:
+            self._named_by, self._names = metadata, self._metadata_names()
+        limit_name, remaining_name, reset_name = self._names
+        response.set_headers(
+            (
+                (limit_name, self._count_text),
+                (remaining_name, info[2] if info[2] > 0 else b"0"),
+                (reset_name, int(info[3] + 0.999)),
+            )
+        )
 
     # --- answers
 
