@@ -48,9 +48,7 @@ def measure(path: Path) -> dict[str, Any]:
     started = time.perf_counter()
     loaded = FileStore(path, environ={}).load()
     read = time.perf_counter()
-    tables = Tables(
-        Registry(None, ()), lambda plugin, holder: MemoryHost(plugin, holder=holder), "radixtree_host_uri"
-    )
+    tables = Tables(Registry(None, ()), lambda plugin, holder: MemoryHost(plugin, holder=holder), "radixtree_host_uri")
     applied = tables.apply(loaded.changes)
     compiled = time.perf_counter()
     if loaded.errors or applied.errors:
