@@ -39,19 +39,17 @@ def test_a_file_that_is_no_yaml() -> None:
     assert refusals(b"- 1") == ["config.yaml:1: $: must be a mapping of sections"]
 
 
-@pytest.mark.parametrize("provider", ["etcd", "xds", "sqlite"])
-def test_stores_that_are_not_here_are_said_so(provider: str) -> None:
-    text = f"deployment: {{role: data_plane, role_data_plane: {{config_provider: {provider}}}}}".encode()
-    assert f'"{provider}" isn\'t here yet' in refusals(text)[0]
+def test_a_store_that_is_not_here_is_said_so() -> None:
+    text = b"deployment: {role: data_plane, role_data_plane: {config_provider: xds}}"
+    assert '"xds" isn\'t served' in refusals(text)[0]
 
 
-def test_an_etcd_section_alone_means_etcd_and_is_refused() -> None:
-    assert "etcd" in refusals(b"deployment: {etcd: {host: ['http://x']}}")[0]
-
-
-def test_beside_a_file_provider_etcd_is_ignored_by_name() -> None:
-    text = b"deployment: {role_traditional: {config_provider: yaml}, etcd: {host: ['http://x']}}"
-    assert [key.path for key in parse_settings(text, None, {}).ignored] == ["deployment.etcd", "apisix.ssl"]
+def test_etcd_s_hosts_from_the_environment() -> None:
+    settings = parse_settings(b"", None, {"APISIX_DEPLOYMENT_ETCD_HOST": '["http://a:1", "http://b:2"]'})
+    assert settings.etcd.host == ("http://a:1", "http://b:2")
+    assert settings.provider == "etcd"
+    with pytest.raises(ConfigRefused, match="JSON list"):
+        parse_settings(b"", None, {"APISIX_DEPLOYMENT_ETCD_HOST": "http://a:1"})
 
 
 def test_what_is_on_by_default_and_not_here_is_named() -> None:

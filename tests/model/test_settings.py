@@ -2,6 +2,7 @@ import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from pydantic import BaseModel
 
 from bascule.model.config_yaml import parse_settings
@@ -32,8 +33,21 @@ def test_every_form_of_node_listen() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("deployment", "provider"),
+    [
+        ("", "sqlite"),
+        ("etcd: {host: ['http://x:1']}", "etcd"),
+        ("role: data_plane", "etcd"),
+        ("role: control_plane", "etcd"),
+        ("role: traditional, role_traditional: {config_provider: yaml}, etcd: {host: ['http://x:1']}", "yaml"),
+    ],
+)
+def test_the_provider_without_a_word_and_with(deployment: str, provider: str) -> None:
+    assert parse_settings(f"deployment: {{{deployment}}}".encode(), None, {}).provider == provider
+
+
 def test_the_provider_is_the_role_s() -> None:
-    assert Settings().provider == "yaml"
     assert (
         parse_settings(b"deployment: {role: data_plane, role_data_plane: {config_provider: json}}", None, {}).provider
         == "json"

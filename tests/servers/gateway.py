@@ -55,7 +55,7 @@ class Gateway:
     ):
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.port, self.status_port, self.metrics_port = free_port(), free_port(), free_port()
+        self.port, self.status_port, self.metrics_port, self.control_port = (free_port() for _ in range(4))
         self.access_log_path = directory / "access.log"
         self.resources_path = directory / "apisix.yaml"
         base: dict[str, Any] = {
@@ -63,6 +63,7 @@ class Gateway:
             "apisix": {
                 "node_listen": [{"ip": "127.0.0.1", "port": self.port}],
                 "status": {"ip": "127.0.0.1", "port": self.status_port},
+                "control": {"ip": "127.0.0.1", "port": self.control_port},
                 "ssl": {"enable": False},
             },
             "nginx_config": {

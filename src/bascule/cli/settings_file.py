@@ -28,7 +28,13 @@ class Configured:
 
     @property
     def resources_path(self) -> Path:
-        return self.folder / f"apisix{self.profile}.{self.settings.provider}"
+        """The standalone file, used or not."""
+        return self.folder / f"apisix{self.profile}.{'json' if self.settings.provider == 'json' else 'yaml'}"
+
+    @property
+    def store_folder(self) -> Path:
+        """Of the embedded store and of what is generated."""
+        return self.home / self.settings.bascule.store.path
 
     @property
     def user_plugins(self) -> tuple[str, ...]:

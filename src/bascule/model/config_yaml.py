@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from bascule.model.ignored_settings import IgnoredKey, take_ignored
 from bascule.model.json_path import parts
 from bascule.model.settings import Settings
 from bascule.model.yaml_document import YamlDocument, YamlRefused
+
+ETCD_HOST = "APISIX_DEPLOYMENT_ETCD_HOST"
 
 
 def parse_settings(data: bytes, file: str | None, environ: Mapping[str, str]) -> Settings:
@@ -32,7 +35,15 @@ def parse_settings(data: bytes, file: str | None, environ: Mapping[str, str]) ->
         raise refused_at((), "must be a mapping of sections")
     # A section that is there with nothing in it (everything below commented out) is as good as absent.
     given = {key: value for key, value in (given or {}).items() if value is not None}
-    etcd = _dig(given, "deployment", "etcd")
+    if ETCD_HOST in environ:
+        hosts = environ[ETCD_HOST]
+        try:
+            listed = json.loads(hosts)
+        except ValueError:
+            raise refused_at((), f"environment variable {ETCD_HOST}: must be a JSON list of URLs") from None
+        deployment = given.get("deployment") or {}
+        if isinstance(deployment, dict):
+            given["deployment"] = deployment | {"etcd": (deployment.get("etcd") or {}) | {"host": listed}}
     known, ignored = take_ignored(given)
     try:
         settings = Settings.model_validate(_without_empty(known))
@@ -42,17 +53,11 @@ def parse_settings(data: bytes, file: str | None, environ: Mapping[str, str]) ->
             for path, sentence in sentences(error, known, Settings)
         ]
         raise ConfigRefused(sorted(errors, key=lambda e: e.line or 0)) from None
-    role = f"role_{settings.deployment.role}"
-    if etcd and _dig(given, "deployment", role, "config_provider") is None:
-        raise refused_at(
-            ("deployment", "etcd"),
-            f'the etcd store isn\'t here yet; say "config_provider: yaml" in deployment.{role} to use apisix.yaml',
-        )
     attr = {name: attr for name, attr in (given.get("plugin_attr") or {}).items() if attr}
-    return settings.noted(ignored + _dormant(settings, environ), attr)
+    return settings.noted(ignored + _dormant(settings), attr)
 
 
-def _dormant(settings: Settings, environ: Mapping[str, str]) -> tuple[IgnoredKey, ...]:
+def _dormant(settings: Settings) -> tuple[IgnoredKey, ...]:
     """What isn't done though the settings, or their defaults, ask for it."""
     found = []
     if settings.apisix.ssl.enable:
@@ -60,8 +65,6 @@ def _dormant(settings: Settings, environ: Mapping[str, str]) -> tuple[IgnoredKey
         found.append(IgnoredKey("apisix.ssl", f"TLS towards clients isn't here yet: not listening on {ports}"))
     if any(listen.enable_http2 or listen.enable_http3 for listen in settings.apisix.node_listen):
         found.append(IgnoredKey("apisix.node_listen.enable_http2", "HTTP/2 and HTTP/3 aren't here yet"))
-    if "APISIX_DEPLOYMENT_ETCD_HOST" in environ:
-        found.append(IgnoredKey("environment variable APISIX_DEPLOYMENT_ETCD_HOST", "the etcd store isn't here yet"))
     return tuple(found)
 
 
@@ -69,10 +72,4 @@ def _without_empty(value: Any) -> Any:
     """Without the keys that hold nothing: YAML's way to leave a default."""
     if isinstance(value, dict):
         return {key: _without_empty(inner) for key, inner in value.items() if inner is not None}
-    return value
-
-
-def _dig(value: Any, *keys: str) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
     return value

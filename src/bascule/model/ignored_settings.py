@@ -15,17 +15,11 @@ _SNIPPET = "no nginx underneath that it could go into"
 _SNIPPETS = ("main_", "http_", "http_server_", "http_server_location_", "http_admin_", "http_end_", "stream_")
 _SHARED = "no shared dicts here"
 _STREAM = "TCP and UDP proxying isn't here yet"
-_ADMIN = "the Admin API isn't here yet; nothing listens for it"
 _TLS = "TLS towards clients isn't here yet"
 _CACHE = "proxy-cache isn't here yet"
 
 IGNORED: tuple[tuple[str, str], ...] = (
-    ("apisix.data_encryption", "file stores hold nothing encrypted"),
     ("apisix.disable_sync_configuration_during_start", "a worker serves once it has its configuration"),
-    ("apisix.enable_admin", _ADMIN),
-    ("apisix.enable_admin_cors", _ADMIN),
-    ("apisix.enable_control", "the Control API isn't here yet"),
-    ("apisix.control", "the Control API isn't here yet"),
     ("apisix.enable_dev_mode", "start with --workers 1 instead"),
     ("apisix.enable_http2", "HTTP/2 isn't here yet"),
     ("apisix.enable_reuseport", "every worker always has sockets of its own"),
@@ -44,10 +38,10 @@ IGNORED: tuple[tuple[str, str], ...] = (
     ("apisix.disable_upstream_healthcheck", "active health checks aren't here yet"),
     ("apisix.worker_startup_time_threshold", "no worker is judged by the time since its start"),
     ("apisix.events", "workers hear of changes from the supervisor"),
-    ("deployment.admin", _ADMIN),
-    ("deployment.etcd", "the file store needs no etcd"),
-    ("deployment.certs", "the file store needs no etcd"),
-    ("deployment.role_control_plane", "this role isn't here yet"),
+    ("deployment.admin.enable_admin_ui", "there is no dashboard"),
+    ("deployment.etcd.use_grpc", "etcd is spoken to over its HTTP gateway"),
+    ("deployment.etcd.health_check_timeout", "an endpoint that failed is tried again after the others"),
+    ("deployment.certs", "certificates for etcd stand in deployment.etcd.tls"),
     ("discovery", "service discovery isn't here yet"),
     ("ext-plugin", "plugins are Python here, no runner is needed"),
     ("graphql", "GraphQL matching isn't here yet"),

@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from bascule.errors.sentences import Refused
+from bascule.model.admin_settings import (
+    Address,
+    Admin,
+    DataEncryption,
+    Duration,
+    Etcd,
+    Port,
+    Section,
+    Size,
+    StoreSection,
+)
 from bascule.model.attributes import Ip, Json
 from bascule.model.engine_settings import DEFAULT_ACCESS_LOG_FORMAT, SERVER_NAME
 from bascule.model.engine_settings import EngineSettings as EngineSettings
 from bascule.model.ignored_settings import IgnoredKey
-from bascule.model.listen import Listen, ListenAddress, addresses, as_list, ip_address, listen
-from bascule.model.quantity import duration_s, size_bytes
+from bascule.model.listen import Listen, ListenAddress, addresses, as_list, listen
 
-T = TypeVar("T")
-
-
-def _told(convert: Callable[[object], T]) -> BeforeValidator:
-    def check(value: object) -> T:
-        try:
-            return convert(value)
-        except ValueError as error:
-            raise Refused(str(error)) from None
-
-    return BeforeValidator(check)
-
-
-Size = Annotated[int, _told(size_bytes)]
-Duration = Annotated[float, _told(duration_s)]
-Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 PluginName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 
 def _empty_list(value: object) -> object:
     return [] if value is None else value
-
-
-class Section(BaseModel):
-    """Scalars are lax here: "9080" is a number, since an environment variable gives nothing else."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), populate_by_name=True)
-
-
-class Address(Section):
-    ip: Annotated[str, AfterValidator(ip_address)] = "127.0.0.1"
-    port: Port
 
 
 class Router(Section):
@@ -86,25 +68,34 @@ class Apisix(Section):
     trusted_addresses: tuple[Ip, ...] = ()
     ssl: SslSection = SslSection()
     status: Address = Address(port=7085)
+    enable_admin: bool = True
+    enable_control: bool = True
+    control: Address = Address(port=9090)
+    data_encryption: DataEncryption = DataEncryption()
 
 
-Provider = Literal["yaml", "json"]
+Provider = Literal["yaml", "json", "sqlite", "etcd"]
 
 
 def _provider(value: object) -> object:
-    if value in ("etcd", "sqlite", "xds"):
-        raise Refused(f'"{value}" isn\'t here yet; use "yaml" (apisix.yaml) or "json" (apisix.json)')
+    if value == "xds":
+        raise Refused('"xds" isn\'t served; use "etcd", "sqlite", "yaml" (apisix.yaml) or "json" (apisix.json)')
     return value
 
 
 class RoleSection(Section):
-    config_provider: Annotated[Provider, BeforeValidator(_provider)] = "yaml"
+    """No provider: etcd when `deployment.etcd` is there, and for the roles that need something shared; else sqlite."""
+
+    config_provider: Annotated[Provider | None, BeforeValidator(_provider)] = None
 
 
 class Deployment(Section):
-    role: Literal["traditional", "data_plane"] = "traditional"
+    role: Literal["traditional", "control_plane", "data_plane"] = "traditional"
     role_traditional: RoleSection = RoleSection()
+    role_control_plane: RoleSection = RoleSection()
     role_data_plane: RoleSection = RoleSection()
+    admin: Admin = Admin()
+    etcd: Etcd | None = None
 
 
 class Event(Section):
@@ -159,6 +150,7 @@ class Bascule(Section):
     shared_counters: Annotated[int, Field(ge=1024, le=1 << 26)] = 1 << 20
     listen_backlog: Annotated[int, Field(ge=1, le=65535)] = 4096
     server_name: Annotated[str, Field(min_length=1, pattern=r"^[!-~ ]+$")] = SERVER_NAME
+    store: StoreSection = StoreSection()
 
 
 class Exporter(Section):
@@ -214,9 +206,24 @@ class Settings(Section):
 
     @property
     def provider(self) -> Provider:
-        """ "yaml" or "json": which standalone file holds the resources."""
-        role = self.deployment
-        return (role.role_data_plane if role.role == "data_plane" else role.role_traditional).config_provider
+        """Where the resources are."""
+        role = self.deployment.role
+        section: RoleSection = getattr(self.deployment, f"role_{role}")
+        if section.config_provider is not None:
+            return section.config_provider
+        return "etcd" if self.deployment.etcd is not None or role != "traditional" else "sqlite"
+
+    @property
+    def etcd(self) -> Etcd:
+        return self.deployment.etcd or Etcd()
+
+    @property
+    def serves_admin(self) -> bool:
+        return self.apisix.enable_admin and self.deployment.role != "data_plane"
+
+    @property
+    def serves_traffic(self) -> bool:
+        return self.deployment.role != "control_plane"
 
     def engine(self, version: str) -> EngineSettings:
         apisix, http, own = self.apisix, self.nginx_config.http, self.bascule
