@@ -9,6 +9,7 @@ SOURCES = ROOT / "src" / "bascule"
 PURE_DATA: set[str] = {
     "balance/picker.py",
     "control/boot.py",
+    "control/source.py",
     "match/route_match.py",
     "model/admin_settings.py",
     "model/change.py",

@@ -40,7 +40,7 @@ def test_one_that_was_asked_for_is(tmp_path: Path) -> None:
 
 
 def test_ignored_keys_are_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    launch(tmp_path, "apisix: {extra_lua_path: x, enable_admin: true}").note_ignored()
+    launch(tmp_path, "apisix: {extra_lua_path: x, enable_dev_mode: true}").note_ignored()
     assert len(caplog.records) == 1
     assert "apisix.extra_lua_path (no Lua here)" in caplog.text
-    assert "apisix.enable_admin" in caplog.text
+    assert "apisix.enable_dev_mode" in caplog.text

@@ -20,6 +20,7 @@ def run(config: Path | None, workers: str | None, strict: bool) -> int:
     if missing:
         return fail(f"not compiled: {', '.join(missing)}; build the package again (pip install .)")
     # From here on: what they import needs the compiled modules.
+    from bascule.control.file_source import FileSource
     from bascule.control.fleet import StartFailed
     from bascule.control.launch import Launch
     from bascule.control.listening import ListenFailed
@@ -53,7 +54,7 @@ def run(config: Path | None, workers: str | None, strict: bool) -> int:
     async def serve() -> None:
         await Supervisor(
             launch,
-            FileStore(configured.resources_path, environ=os.environ),
+            FileSource(FileStore(configured.resources_path, environ=os.environ)),
             version=package_version("bascule"),
             strict=strict,
             say=lambda line: print(line, flush=True),

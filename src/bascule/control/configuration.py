@@ -25,17 +25,19 @@ class PackedChange(NamedTuple):
     value: bytes | None
     file: str | None
     line: int | None
+    created: int = 0
+    modified: int = 0
 
 
 def pack(change: Change) -> PackedChange:
     # The copy: orjson's own bytes keep the buffer that they were written in, kilobytes for each.
     value = None if change.value is None else bytes(memoryview(orjson.dumps(change.value)))
-    return PackedChange(change.kind, change.id, value, change.file, change.line)
+    return PackedChange(change.kind, change.id, value, change.file, change.line, change.created, change.revision)
 
 
 def unpack(packed: PackedChange) -> Change:
     value = None if packed.value is None else orjson.loads(packed.value)
-    return Change(packed.kind, packed.id, value, 0, packed.file, packed.line)
+    return Change(packed.kind, packed.id, value, packed.modified, packed.file, packed.line, packed.created)
 
 
 class Configuration:
@@ -66,6 +68,13 @@ class Configuration:
         bad = {(error.kind, error.id) for error in refused}
         for key in [key for key in self._good if key not in bad]:
             del self._good[key]
+
+    def get(self, kind: str, id: str) -> PackedChange | None:
+        return self._present.get((kind, id))
+
+    def items(self, kind: str) -> list[PackedChange]:
+        """In the order in which they came."""
+        return [change for change in self._present.values() if change.kind == kind]
 
     def steps(self) -> tuple[Sequence[PackedChange], ...]:
         """What a new worker applies, one after the other."""

@@ -5,6 +5,7 @@ aiohttp.web, since the package depends on aiohttp anyway for plugins' outgoing c
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -57,11 +58,13 @@ class Exporter:
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
-async def serve(app: web.Application, host: str, port: int, what: str) -> tuple[web.AppRunner, int]:
+async def serve(
+    app: web.Application, host: str, port: int, what: str, tls: ssl.SSLContext | None = None
+) -> tuple[web.AppRunner, int]:
     """Listens; the runner to clean up, and the port. Raises ListenFailed."""
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
+    site = web.TCPSite(runner, host, port, ssl_context=tls)
     try:
         await site.start()
     except OSError as error:

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
@@ -22,38 +22,24 @@ from bascule.control.file_limit import raise_file_limit
 from bascule.control.fleet import Fleet, StartFailed
 from bascule.control.gateway_metrics import set_gateway_metrics
 from bascule.control.http_endpoints import Exporter, StatusServer, serve
+from bascule.control.http_service import HttpService
 from bascule.control.launch import Launch
 from bascule.control.listening import ListenFailed, Listening
 from bascule.control.logs import LEVELS
+from bascule.control.progress import Progress
 from bascule.control.report import Report
+from bascule.control.source import Source, Step
 from bascule.control.worker_slot import WorkerSlot
 from bascule.engine.shared_counters import SharedCounters
-from bascule.errors.config_error import ConfigError, ConfigRefused
-from bascule.model.change import Change
+from bascule.errors.config_error import ConfigRefused
 from bascule.model.settings import Settings
 from bascule.observe.metrics import Metrics
 
 log = logging.getLogger("bascule.supervisor")
 
-POLL_S = 0.1
+LOOK_S = 0.1  # at the files of users' plugins
 COLLECT_S = 1.0
 COLLECT_TIMEOUT_S = 2.0
-
-
-class Loaded(Protocol):
-    changes: list[Change]
-    errors: tuple[ConfigError, ...]
-    plugins: tuple[str, ...] | None
-
-
-class Store(Protocol):
-    def load(self) -> Loaded: ...
-
-    def poll(self) -> Loaded | None:
-        """What changed since the last load or poll; None: nothing. May be called in a thread."""
-
-    def locate(self, errors: tuple[ConfigError, ...]) -> tuple[ConfigError, ...]:
-        """The same errors, with the line of each as near as it can be told."""
 
 
 class Supervisor:
@@ -62,7 +48,7 @@ class Supervisor:
     def __init__(
         self,
         launch: Launch,
-        store: Store,
+        source: Source,
         *,
         version: str,
         strict: bool,
@@ -70,11 +56,14 @@ class Supervisor:
         read_launch: Callable[[], Launch],
     ) -> None:
         self._launch = launch
-        self._store = store
+        self._source = source
         self._version = version
         self._strict = strict
         self._say = say
         self._read_launch = read_launch
+        self._services: list[HttpService] = []
+        self._progress = Progress()
+        self._replacing = asyncio.Lock()
         self._configuration = Configuration()
         self._enabled = launch.settings.plugins
         self._report = Report()
@@ -91,6 +80,23 @@ class Supervisor:
     @property
     def settings(self) -> Settings:
         return self._launch.settings
+
+    @property
+    def configuration(self) -> Configuration:
+        """Every resource, as workers are told."""
+        return self._configuration
+
+    @property
+    def workers(self) -> int:
+        return self._launch.workers if self.settings.serves_traffic else 0
+
+    def add_service(self, service: HttpService) -> None:
+        """One more HTTP server of this process, started once the workers serve."""
+        self._services.append(service)
+
+    async def applied(self, revision: int) -> None:
+        """Until every worker serves this revision of the store."""
+        await self._progress.wait(revision)
 
     def _fds(self, worker: int) -> tuple[int, ...]:
         return (*self._listening.fds(worker), self._counters.fd)
@@ -122,14 +128,19 @@ class Supervisor:
         raise_file_limit(nginx.worker_rlimit_nofile, asked="worker_rlimit_nofile" in nginx.model_fields_set)
         runners: list[web.AppRunner] = []
         try:
-            self._listening.open(self.settings.addresses, self._launch.workers, self.settings.bascule.listen_backlog)
+            if self.workers:
+                self._listening.open(self.settings.addresses, self.workers, self.settings.bascule.listen_backlog)
             await self._load()
             places = [*self._listening.addresses, *await self._serve_http(runners)]
-            await self._fleet.start(self._launch.workers, self._stop)
+            await self._fleet.start(self.workers, self._stop)
             await self._judge()
+            for service in self._services:
+                runner, port = await service.start()
+                runners.append(runner)
+                places.append(service.told(port))
             if not self._stop.is_set():
                 generation = self._configuration.generation
-                self._say(f"ready {' '.join(places)} workers={self._launch.workers} generation={generation}")
+                self._say(f"ready {' '.join(places)} workers={self.workers} generation={generation}")
                 await self._go_on()
             limit_s = self.settings.nginx_config.worker_shutdown_timeout
             log.info("stopping: draining for at most %.0f s", limit_s)
@@ -142,10 +153,10 @@ class Supervisor:
             self._listening.close()
 
     async def _load(self) -> None:
-        loaded = await asyncio.to_thread(self._store.load)
-        if loaded.plugins is not None:
-            self._enabled = loaded.plugins
-        self._take(loaded)
+        step = await self._source.load()
+        if step.plugins is not None:
+            self._enabled = step.plugins
+        self._take(step)
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -186,7 +197,8 @@ class Supervisor:
     async def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
         tasks = [
-            loop.create_task(self._watch(), name="watch the store"),
+            loop.create_task(self._follow(), name="follow the configuration"),
+            loop.create_task(self._look_after_plugins(), name="watch users' plugins"),
             loop.create_task(self._collect_often(), name="collect metrics"),
         ]
         try:
@@ -198,38 +210,59 @@ class Supervisor:
 
     # ---- configuration
 
-    def _take(self, loaded: Loaded) -> None:
+    def _take(self, step: Step) -> None:
         """One step of the configuration, sent to the workers that there are."""
-        self._report.store = loaded.errors
-        packed = self._configuration.take(loaded.changes)
+        self._report.store = step.errors
+        packed = self._configuration.take(step.changes)
         generation = self._configuration.generation
-        if loaded.errors:
+        if step.errors:
             self._report.count(generation)
         self._fleet.send("changes", generation, packed)
+        self._progress.take(generation, step.revision)
+        if not self._fleet.slots:
+            self._progress.reach(generation)
 
-    async def _watch(self) -> None:
-        """Sends what changes in the store to every worker; looks again after POLL_S, or on SIGHUP."""
+    async def _follow(self) -> None:
+        """Sends what changes to every worker."""
+        while True:
+            try:
+                step = await self._source.next()
+                if step.changes or not step.revision or step.errors != self._report.store:
+                    self._take(step)
+                    self._report.tell()
+                    await self._use_plugins(step.plugins)
+                else:
+                    self._take_nothing(step)
+            except Exception:
+                log.exception("internal error while taking a change of the configuration")
+                await asyncio.sleep(LOOK_S)
+
+    def _take_nothing(self, step: Step) -> None:
+        """The store has a new revision, and nothing in it concerns workers."""
+        generation = self._configuration.generation
+        self._progress.take(generation, step.revision)
+        if all(slot.generation >= generation for slot in self._fleet.slots):
+            self._progress.reach(generation)
+
+    async def _look_after_plugins(self) -> None:
+        """Loads users' plugins anew when their files change; on SIGHUP config.yaml too."""
         stamps = _stamps(self._launch.user_plugins)
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(LOOK_S):
                     await self._reload.wait()
             try:
-                loaded = await asyncio.to_thread(self._store.poll)
-                if loaded is not None:
-                    self._take(loaded)
-                    self._report.tell()
-                    await self._use_plugins(loaded.plugins)
                 if self._reload.is_set():
                     self._reload.clear()
-                    await self._read_again()
+                    async with self._replacing:
+                        await self._read_again()
                     stamps = _stamps(self._launch.user_plugins)
                 elif (now := _stamps(self._launch.user_plugins)) != stamps:
                     stamps = now
                     log.info("a user's plugin changed: loading it anew")
-                    self._reload_plugins()
+                    self.reload_plugins()
             except Exception:
-                log.exception("internal error while looking for changes")
+                log.exception("internal error while reading config.yaml and plugins again")
 
     async def _read_again(self) -> None:
         """SIGHUP: users' plugins anew; config.yaml, and new workers if it says something else."""
@@ -246,13 +279,14 @@ class Supervisor:
             log.error("%s: %s", error.filename, (error.strerror or str(error)).lower())
             launch = self._launch
         if launch == self._launch:
-            self._reload_plugins()
+            self.reload_plugins()
             return
         before, settings = self._launch, launch.settings
         for name in _fixed(before.settings, settings):
             log.warning("config.yaml: %s has changed; that takes effect at the next start", name)
         try:
-            self._listening.open(settings.addresses, launch.workers, settings.bascule.listen_backlog)
+            if self.workers:
+                self._listening.open(settings.addresses, launch.workers, settings.bascule.listen_backlog)
         except ListenFailed as error:
             self._report.changes_with_errors += 1
             log.error("%s; config.yaml stays as it was", error)
@@ -262,20 +296,22 @@ class Supervisor:
         self._launch = launch
         launch.note_ignored()
         logging.getLogger().setLevel(LEVELS[settings.nginx_config.error_log_level])
-        log.warning("config.yaml has changed: replacing %d workers, one by one", launch.workers)
+        log.warning("config.yaml has changed: replacing %d workers, one by one", self.workers)
         self._configuration.generation += 1
         try:
-            await self._fleet.replace(launch.workers, settings.nginx_config.worker_shutdown_timeout)
+            await self._fleet.replace(self.workers, settings.nginx_config.worker_shutdown_timeout)
         except StartFailed as error:
             self._report.changes_with_errors += 1
             log.error("%s; config.yaml stays as it was", error)
             self._launch = before
-            self._listening.open(before.settings.addresses, before.workers, before.settings.bascule.listen_backlog)
-            await self._fleet.replace(before.workers, before.settings.nginx_config.worker_shutdown_timeout)
+            if self.workers:
+                self._listening.open(before.settings.addresses, before.workers, before.settings.bascule.listen_backlog)
+            await self._fleet.replace(self.workers, before.settings.nginx_config.worker_shutdown_timeout)
         self._listening.close_retired()
         log.warning("listening on %s", " ".join(self._listening.addresses))
 
-    def _reload_plugins(self) -> None:
+    def reload_plugins(self) -> None:
+        """Every worker imports users' changed plugins anew."""
         self._configuration.generation += 1
         self._fleet.send("reload_plugins", self._configuration.generation)
 
@@ -284,15 +320,16 @@ class Supervisor:
         enabled = self.settings.plugins if listed is None else listed
         if enabled != self._enabled:
             self._enabled = enabled
-            log.warning("the list of plugins has changed: replacing %d workers, one by one", self._launch.workers)
+            log.warning("the list of plugins has changed: replacing %d workers, one by one", self.workers)
             self._configuration.generation += 1
-            await self._fleet.replace(self._launch.workers, self.settings.nginx_config.worker_shutdown_timeout)
+            async with self._replacing:
+                await self._fleet.replace(self.workers, self.settings.nginx_config.worker_shutdown_timeout)
 
     async def _locate(self) -> None:
         """Gives the refused items' errors their lines."""
         refused = self._report.refused
         if refused:
-            located = await asyncio.to_thread(self._store.locate, refused)
+            located = await asyncio.to_thread(self._source.locate, refused)
             if self._report.refused is refused:
                 self._report.refused = located
 
@@ -303,6 +340,7 @@ class Supervisor:
         if kind in ("ready", "applied"):
             _, generation, errors, refused, counts, broken, plugin_errors, unknown = message
             slot.generation = generation
+            self._advance()
             if kind == "ready" and generation < self._configuration.generation:
                 # It was told at its start; what has changed since then it gets whole.
                 for step in self._configuration.steps():
@@ -315,6 +353,7 @@ class Supervisor:
             report.plugin_errors, report.unknown_plugins = plugin_errors, unknown
             if kind == "ready":
                 slot.ready.set()
+                self._advance()
             elif refused and all(other.generation == generation for other in self._fleet.slots):
                 self._spawn_locate()
             else:
@@ -327,6 +366,12 @@ class Supervisor:
             if waiting is not None:
                 waiting.set()
 
+    def _advance(self) -> None:
+        """Worth a look after any worker said how far it is, or ended."""
+        serving = [slot.generation for slot in self._fleet.slots if slot.ready.is_set()]
+        if serving:
+            self._progress.reach(min(serving))
+
     def _spawn_locate(self) -> None:
         async def locate_and_tell() -> None:
             await self._locate()
@@ -336,13 +381,14 @@ class Supervisor:
 
     def _on_end(self, slot: WorkerSlot) -> None:
         self._metrics.forget(str(slot.pid))
+        self._advance()
         waiting = self._collected.get(slot)
         if waiting is not None:
             waiting.set()
 
     def _not_ready(self) -> str | None:
         slot = self._fleet.not_ready()
-        if slot is not None or not self._fleet.slots:
+        if slot is not None or (not self._fleet.slots and self.workers):
             return f"worker {slot.worker_id if slot else 0} has not received the configuration"
         return None
 
@@ -374,7 +420,7 @@ class Supervisor:
             generation=self._configuration.generation,
             refused=len(self._report.errors),
             reload_errors=self._report.changes_with_errors,
-            store_ok=not self._report.store,
+            store_ok=not self._report.store and self._source.trouble is None,
             evictions=self._counters.evictions,
         )
         return self._metrics.render()
@@ -384,12 +430,16 @@ class Supervisor:
         slots = self._fleet.slots
         return {
             "version": self._version,
-            "generation": min((slot.generation if slot.ready.is_set() else 0 for slot in slots), default=0),
+            "generation": min(
+                (slot.generation if slot.ready.is_set() else 0 for slot in slots),
+                default=0 if self.workers else self._configuration.generation,
+            ),
             "latest_generation": self._configuration.generation,
             "uptime_s": round(time.time() - self._started, 1),
             "workers": [slot.describe() for slot in slots],
             "worker_restarts": self._fleet.restarts,
             "resources": len(self._configuration),
+            "store": {"provider": self.settings.provider, "trouble": self._source.trouble},
             **self._report.details(),
             "ignored": [str(key) for key in self.settings.ignored],
             "listening": self._listening.addresses,
@@ -414,7 +464,10 @@ def _fixed(before: Settings, after: Settings) -> list[str]:
     pairs = (
         ("apisix.status", before.apisix.status, after.apisix.status),
         ("plugin_attr.prometheus", before.plugin_attr.prometheus, after.plugin_attr.prometheus),
-        ("deployment (config_provider)", before.provider, after.provider),
+        ("deployment", before.deployment, after.deployment),
+        ("apisix.control", before.apisix.control, after.apisix.control),
+        ("apisix.data_encryption", before.apisix.data_encryption, after.apisix.data_encryption),
+        ("bascule.store", before.bascule.store, after.bascule.store),
         ("bascule.shared_counters", before.bascule.shared_counters, after.bascule.shared_counters),
         ("nginx_config.error_log", before.nginx_config.error_log, after.nginx_config.error_log),
     )

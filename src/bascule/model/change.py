@@ -10,7 +10,7 @@ from typing import Any
 class Change:
     """`kind` is the plural name ("routes"), `id` the key inside the kind (a credential's is "user/credentials/id",
     a secret's "manager/id", a plugin_metadata's the plugin name). `value` None means deleted. `file` and `line` say
-    where a file has the item."""
+    where a file has the item; `created` and `revision` are the store's revisions that made it and changed it last."""
 
     kind: str
     id: str
@@ -18,3 +18,4 @@ class Change:
     revision: int = 0
     file: str | None = None
     line: int | None = None
+    created: int = 0

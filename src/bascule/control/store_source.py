@@ -1,0 +1,86 @@
+"""The configuration from a live store: what it tells, unsealed, as steps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from bascule.control.source import Step
+from bascule.errors.config_error import ConfigError
+from bascule.model.change import Change
+from bascule.store.entry import Batch, Event, LiveStore
+from bascule.store.keys import kind_and_id
+from bascule.store.stored_value import NotAResource, parse_value
+
+
+class Unsealer(Protocol):
+    def unseal(self, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+        """A copy with the secret fields in plain text."""
+
+
+class StoreSource:
+    """A live store. What it tells while the step before is being taken becomes one step."""
+
+    def __init__(self, store: LiveStore, sealer: Unsealer) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._known: dict[str, int] = {}  # key -> revision that changed it last
+        self._errors: dict[str, ConfigError] = {}
+        self._batches: asyncio.Queue[Batch] = asyncio.Queue()
+        self._following: asyncio.Task[None] | None = None
+
+    async def load(self) -> Step:
+        await self._store.open()
+        self._following = asyncio.get_running_loop().create_task(self._follow(), name="follow the store")
+        return await self.next()
+
+    async def _follow(self) -> None:
+        async for batch in self._store.watch():
+            self._batches.put_nowait(batch)
+
+    async def next(self) -> Step:
+        batches = [await self._batches.get()]
+        while not self._batches.empty():
+            batches.append(self._batches.get_nowait())
+        latest: dict[str, Event] = {}
+        for batch in batches:
+            if batch.complete:
+                there = {event.key for event in batch.events}
+                latest = {key: Event(key, None, 0, batch.revision) for key in self._known if key not in there}
+            latest.update((event.key, event) for event in batch.events)
+        changes = [change for event in latest.values() for change in self._changes(event)]
+        return Step(changes, tuple(self._errors.values()), None, batches[-1].revision)
+
+    def _changes(self, event: Event) -> Sequence[Change]:
+        named = kind_and_id(event.key)
+        if named is None:
+            return ()
+        kind, id = named
+        if event.value is None:
+            self._errors.pop(event.key, None)
+            return () if self._known.pop(event.key, None) is None else (Change(kind, id, None, event.modified),)
+        if self._known.get(event.key) == event.modified:
+            return ()  # of a complete batch: known already
+        try:
+            value = self._sealer.unseal(kind, parse_value(event.value))
+        except NotAResource as error:
+            # Its last good version goes on serving.
+            self._errors[event.key] = ConfigError(kind, id, "", str(error))
+            return ()
+        self._errors.pop(event.key, None)
+        self._known[event.key] = event.modified
+        return (Change(kind, id, value, event.modified, created=event.created),)
+
+    def locate(self, errors: tuple[ConfigError, ...]) -> tuple[ConfigError, ...]:
+        return errors
+
+    @property
+    def trouble(self) -> str | None:
+        return self._store.trouble
+
+    async def close(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        await self._store.close()
