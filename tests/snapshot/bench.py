@@ -122,3 +122,8 @@ class Bench:
 
     def refused(self) -> list[str]:
         return [str(error) for error in self.tables.refused]
+
+
+def pairs(faults):
+    """(JSON path, sentence) of each fault."""
+    return [(fault.path, fault.sentence) for fault in faults.found]

@@ -1,6 +1,7 @@
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from bascule.match.expression import ExpressionError
 from bascule.model.change import Change
 from bascule.snapshot.faults import Faults
 
@@ -13,7 +14,7 @@ def test_faults_become_errors_of_the_change():
     faults = Faults()
     assert not faults
     faults.add(("plugins", "a.b", 0), "is bad")
-    faults.add_inside(("vars",), "$[1][0]", "is worse")
+    faults.add_expression(("vars",), ExpressionError("$[1][0]", "is worse", "worse"))
     with pytest.raises(ValidationError) as caught:
         Conf.model_validate({})
     faults.add_invalid(caught.value, {}, Conf, ("plugins", "x"))
@@ -22,4 +23,21 @@ def test_faults_become_errors_of_the_change():
         'a.yaml:3: routes[1] $.plugins["a.b"][0]: is bad',
         "a.yaml:3: routes[1] $.vars[1][0]: is worse",
         "a.yaml:3: routes[1] $.plugins.x.count: is required",
+    ]
+    assert [fault.error_msg for fault in faults.found] == [
+        "failed to check the configuration of plugin a.b err: failed to validate item 1: is bad",
+        "failed to validate the 'vars' expression: worse",
+        'failed to check the configuration of plugin x err: property "count" is required',
+    ]
+
+
+def test_apisix_words_with_and_without_their_place():
+    faults = Faults()
+    faults.add(("cert",), "is no certificate", "not PEM")
+    faults.add(("cert",), "is no certificate", "failed to parse cert", semantic=True)
+    faults.add(("snis",), "is empty", semantic=True)
+    assert [fault.error_msg for fault in faults.found] == [
+        'invalid configuration: property "cert" validation failed: not PEM',
+        "failed to parse cert",
+        "is empty",
     ]

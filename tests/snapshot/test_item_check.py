@@ -8,6 +8,7 @@ from bascule.model.upstream import Upstream
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.item_check import checked_upstream, interned, shared, validated
 from bascule.snapshot.upstream_compiler import Served
+from tests.snapshot.bench import pairs
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_valid(model, kind, id, value):
 def test_faults(model, kind, id, value, fault):
     faults = Faults()
     assert validated(model, Change(kind, id, value), faults) is None
-    assert faults.found == [fault]
+    assert pairs(faults) == [fault]
 
 
 def test_checked_upstream():
@@ -57,7 +58,7 @@ def test_checked_upstream():
     assert checked_upstream(None, "k", None, None, (), Served(), faults) is None
     conf = Upstream.model_validate({"nodes": [], "scheme": "udp"})
     checked_upstream(conf, "k", None, None, ("upstream",), Served(), faults)
-    assert faults.found == [("$.upstream.scheme", '"udp" is not served yet; served: http')]
+    assert pairs(faults) == [("$.upstream.scheme", '"udp" is not served yet; served: http')]
 
 
 def test_strings_are_shared():

@@ -6,7 +6,7 @@ from bascule.plugin.plugin import Config
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.plugin_compiler import PluginCompiler, close
 from bascule.snapshot.references import Resolver, from_environment
-from tests.snapshot.bench import BareHost, FakeRegistry, make_plugin
+from tests.snapshot.bench import BareHost, FakeRegistry, make_plugin, pairs
 
 
 class Compiling:
@@ -19,7 +19,7 @@ class Compiling:
         faults = Faults()
         checked = self.compiler.check(plugins, previous, faults)
         built = None if faults else self.compiler.build(checked, holder, previous, faults)
-        self.faults = [f"{path}: {sentence}" for path, sentence in faults.found]
+        self.faults = [f"{path}: {sentence}" for path, sentence in pairs(faults)]
         return built
 
 
@@ -134,7 +134,7 @@ def test_auth(compiling):
     assert others == {"limit": {"count": 1}}
     assert not faults
     compiling.compiler.check_auth({"key-auth": {}, "nope": {}}, faults)
-    assert [path for path, _ in faults.found] == ["$.plugins.key-auth.key", "$.plugins.nope"]
+    assert [path for path, _ in pairs(faults)] == ["$.plugins.key-auth.key", "$.plugins.nope"]
 
 
 def test_metadata(compiling):
@@ -147,7 +147,7 @@ def test_metadata(compiling):
     compiling.compiler.check_metadata("edit", {}, faults)
     compiling.compiler.check_metadata("nope", {}, faults)
     compiling.compiler.check_metadata("limit", {"realms": "r"}, faults)
-    assert faults.found == [
+    assert pairs(faults) == [
         ("$", 'plugin "edit" takes no metadata'),
         ("$", 'unknown plugin "nope"'),
         ("$.realms", 'unknown attribute "realms"; did you mean "realm"?'),

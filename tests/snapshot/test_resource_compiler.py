@@ -7,7 +7,7 @@ from bascule.snapshot.plugin_compiler import PluginCompiler
 from bascule.snapshot.references import Resolver, from_environment
 from bascule.snapshot.resource_compiler import ResourceCompiler
 from bascule.snapshot.upstream_compiler import Served
-from tests.snapshot.bench import BareHost, FakeRegistry
+from tests.snapshot.bench import BareHost, FakeRegistry, pairs
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def compiled():
     def compile(kind, id, value, previous=None):
         faults = Faults()
         record = compiler.compile(Change(kind, id, value), pack(value), previous, faults)
-        return record, [f"{path}: {sentence}" for path, sentence in faults.found]
+        return record, [f"{path}: {sentence}" for path, sentence in pairs(faults)]
 
     return compile
 

@@ -8,7 +8,7 @@ from bascule.snapshot.references import Resolver, from_environment
 from bascule.snapshot.route_compiler import RouteCompiler
 from bascule.snapshot.timeout import Timeout
 from bascule.snapshot.upstream_compiler import Served
-from tests.snapshot.bench import BareHost, FakeRegistry
+from tests.snapshot.bench import BareHost, FakeRegistry, pairs
 
 UP = {"nodes": {"a:1": 1}}
 
@@ -21,7 +21,7 @@ def compiler():
 def compiled(compiler, previous=None, **value):
     faults = Faults()
     record = compiler.compile(Change("routes", "1", value, file="f", line=2), pack(value), previous, faults)
-    return record, [f"{path}: {sentence}" for path, sentence in faults.found]
+    return record, [f"{path}: {sentence}" for path, sentence in pairs(faults)]
 
 
 def test_everything(compiler):

@@ -32,9 +32,9 @@ def check(config: Path | None, files: list[Path]) -> int:
 
 def _look(configured: Configured, files: list[Path]) -> tuple[int, list[str]]:
     """The number of resources, and every error."""
-    from bascule.cli.checking_host import CheckingHost
     from bascule.observe.metrics import Metrics
     from bascule.plugin.registry import Registry
+    from bascule.snapshot.checking_host import CheckingHost
     from bascule.snapshot.references import from_environment
     from bascule.snapshot.tables import Tables
     from bascule.store.file import FileStore

@@ -11,15 +11,27 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from bascule.errors.apisix_text import nested, text_of
+from bascule.errors.fault import INVALID, Fault
+
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_\-]+\Z")
 
 
-class Refused(PydanticCustomError):
-    """Raised by a validator: the sentence is shown as it is."""
+# More of one value are told by nobody, and a hostile one has hundreds of thousands.
+MOST = 200
 
-    def __new__(cls, sentence: str) -> Refused:
+
+class Refused(PydanticCustomError):
+    """Raised by a validator: the sentence is shown as it is. `text`: APISIX's words for the same, if they differ;
+    `semantic`: it finds that after its schema check, so that "invalid configuration" isn't written before it."""
+
+    def __new__(cls, sentence: str, text: str | None = None, semantic: bool = False) -> Refused:
         # Braces would be taken for placeholders of the error's context.
-        return super().__new__(cls, "refused", "{sentence}", {"sentence": sentence})
+        context = {"sentence": sentence, "text": text, "semantic": semantic}
+        return super().__new__(cls, "refused", "{sentence}", context)
+
+    def __init__(self, sentence: str, text: str | None = None, semantic: bool = False) -> None:
+        super().__init__()  # type: ignore[call-arg]  # everything is set in __new__
 
 
 def json_path(parts: Sequence[str | int], root: str = "$") -> str:
@@ -40,30 +52,65 @@ def sentences(
 ) -> list[tuple[str, str]]:
     """(JSON path, sentence) of each error. `value` is what was validated; with `model`, the nearest known name is
     suggested for an unknown attribute. Errors of the branches of a union are told as one."""
-    found: dict[str, list[str]] = {}
+    return [(path, sentence) for path, sentence, _, _ in _told(error, value, model, root)]
+
+
+def faults(
+    error: ValidationError, value: object, model: type[BaseModel], parts: Sequence[str | int] = ()
+) -> list[Fault]:
+    """The same with APISIX's words. `parts`: where the value stands in its resource."""
+    return [
+        placed(parts, path, sentence, text, semantic)
+        for path, sentence, text, semantic in _told(error, value, model, json_path(parts))
+    ]
+
+
+def placed(parts: Sequence[str | int], path: str, sentence: str, text: str, semantic: bool = False) -> Fault:
+    """`text`: APISIX's of a fault inside what stands at `parts`; the conf of a plugin has its own beginning."""
+    if len(parts) > 1 and parts[0] == "plugins":
+        inner = text if semantic else nested(parts[2:], text)
+        return Fault(path, sentence, f"failed to check the configuration of plugin {parts[1]} err: {inner}", "")
+    return Fault(path, sentence, text, "") if semantic else Fault(path, sentence, nested(parts, text), INVALID)
+
+
+def _told(
+    error: ValidationError, value: object, model: type[BaseModel] | None, root: str
+) -> Iterator[tuple[str, str, str, bool]]:
+    """(JSON path, sentence, APISIX's text, whether that is of a semantic check)"""
+    found: dict[str, list[tuple[str, str, bool]]] = {}
     details = error.errors(include_url=False)
+    short = {detail["loc"] for detail in details if detail["type"] == "too_short"}
+    # Only those items counted that are valid.
+    spoilt = {
+        loc for loc in short for other in details if len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc
+    }
     for detail in details:
-        if detail["type"] == "too_short" and _has_bad_items(detail["loc"], details):
-            continue  # only those items counted that are valid
+        if detail["type"] == "too_short" and detail["loc"] in spoilt:
+            continue
         parts, branched = _place(detail["loc"], value, detail["type"])
-        told = found.setdefault(json_path(parts, root), [])
+        path = json_path(parts, root)
+        if path not in found and len(found) == MOST:
+            found[root] = [
+                *found.get(root, ()),
+                (f"has more faults than the {MOST} that are told", "too many faults", False),
+            ]
+            break
+        told = found.setdefault(path, [])
         sentence = _sentence(detail, parts, model)
-        if branched and told and told[-1].startswith("must be ") and sentence.startswith("must be "):
-            if sentence[8:] not in told[-1][8:].split(" or "):
-                told[-1] += " or " + sentence[8:]
-        elif sentence not in told:
-            told.append(sentence)
-    return [(path, sentence) for path, told in found.items() for sentence in told]
+        if branched and told and told[-1][0].startswith("must be ") and sentence.startswith("must be "):
+            if sentence[8:] not in told[-1][0][8:].split(" or "):
+                told[-1] = (f"{told[-1][0]} or {sentence[8:]}", *told[-1][1:])
+        elif all(sentence != other for other, _, _ in told):
+            told.append((sentence, *text_of(detail, parts, branched, model)))
+    for path, all_told in found.items():
+        for sentence, text, semantic in all_told:
+            yield path, sentence, text, semantic
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
     """`; did you mean "x"?` or an empty string."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f'; did you mean "{close[0]}"?' if close else ""
-
-
-def _has_bad_items(loc: tuple[int | str, ...], details: Sequence[ErrorDetails]) -> bool:
-    return any(len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in details)
 
 
 _ABSENT = object()

@@ -21,12 +21,14 @@ MAX_DEPTH = 32
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be used: `path` is the JSON path inside it ("$[0][1]"), `message` a sentence."""
+    """An expression that cannot be used: `path` is the JSON path inside it ("$[0][1]"), `message` a sentence, `text`
+    the same in APISIX's words."""
 
-    def __init__(self, path: str, message: str) -> None:
+    def __init__(self, path: str, message: str, text: str | None = None) -> None:
         super().__init__(f"{path}: {message}")
         self.path = path
         self.message = message
+        self.text = message if text is None else text
 
 
 class _Part(Protocol):
@@ -69,7 +71,8 @@ def compile_expression(rule: object) -> Expression:
         raise ExpressionError("$", "an expression is a list of conditions")
     names: set[str] = set()
     if rule and isinstance(rule[0], str) and rule[0] not in LOGICAL:
-        raise ExpressionError("$", f"an expression is a list of conditions: write [{_text(rule)}]")
+        wanted = f"an expression is a list of conditions: write [{_text(rule)}]"
+        raise ExpressionError("$", wanted, "rule should be wrapped inside brackets")
     root = _logical(rule, "$", names, 0) if rule else _Logic("AND", ())
     return Expression(json.dumps(rule), root, frozenset(names))
 
@@ -114,7 +117,8 @@ def _condition(rule: Sequence[Any], path: str, names: set[str]) -> _Part:
         raise ExpressionError(f"{path}[0]", "the variable's name must be a non-empty string")
     at = len(rule) - 2
     if not isinstance(operator, str) or operator not in OPERATORS:
-        raise ExpressionError(f"{path}[{at}]", f"unknown operator {_text(operator)}{_hint(operator)}")
+        unknown = f"unknown operator {_text(operator)}{_hint(operator)}"
+        raise ExpressionError(f"{path}[{at}]", unknown, f"invalid operator '{operator}'")
     try:
         held = OPERATORS[operator](operand)
     except OperandError as error:

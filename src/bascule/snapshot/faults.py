@@ -8,35 +8,44 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bascule.errors.config_error import ConfigError
-from bascule.errors.sentences import json_path, sentences
+from bascule.errors.fault import Fault
+from bascule.errors.sentences import faults, json_path, placed
+from bascule.match.expression import ExpressionError
 from bascule.model.change import Change
 
 
 class Faults:
-    """(JSON path, sentence) pairs; true when there is one."""
+    """What was found; true when there is something."""
 
     __slots__ = ("found",)
 
     def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
+        self.found: list[Fault] = []
 
     def __bool__(self) -> bool:
         return bool(self.found)
 
-    def add(self, parts: Sequence[str | int], sentence: str) -> None:
-        self.found.append((json_path(parts), sentence))
+    def add(self, parts: Sequence[str | int], sentence: str, text: str | None = None, semantic: bool = False) -> None:
+        """`text`: APISIX's words, if they differ. `semantic`: it finds that after its schema check; in that case the
+        text stands by itself, else it is told with its place."""
+        path = json_path(parts)
+        if semantic:
+            self.found.append(Fault(path, sentence, sentence if text is None else text, ""))
+        else:
+            self.found.append(placed(parts, path, sentence, sentence if text is None else text))
 
     def add_invalid(
         self, error: ValidationError, value: Any, model: type[BaseModel], parts: Sequence[str | int]
     ) -> None:
-        self.found.extend(sentences(error, value, model, json_path(parts)))
+        self.found.extend(faults(error, value, model, parts))
 
-    def add_inside(self, parts: Sequence[str | int], path: str, sentence: str) -> None:
-        """`path` is a JSON path ("$[1][0]") inside the value at `parts`."""
-        self.found.append((json_path(parts) + path.removeprefix("$"), sentence))
+    def add_expression(self, parts: Sequence[str | int], error: ExpressionError) -> None:
+        """`parts`: where the expression stands."""
+        path = json_path(parts) + error.path.removeprefix("$")
+        self.found.append(Fault(path, error.message, f"failed to validate the 'vars' expression: {error.text}", ""))
 
     def errors(self, change: Change) -> tuple[ConfigError, ...]:
         return tuple(
-            ConfigError(change.kind, change.id, path, sentence, change.file, change.line)
-            for path, sentence in self.found
+            ConfigError(change.kind, change.id, fault.path, fault.sentence, change.file, change.line)
+            for fault in self.found
         )

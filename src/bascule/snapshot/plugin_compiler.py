@@ -139,12 +139,15 @@ class PluginCompiler:
 
     def _plugin_class(self, name: str, faults: Faults, at: Sequence[str] | None = None) -> type[Plugin] | None:
         parts = ("plugins", name) if at is None else at
+        text = f"unknown plugin [{name}]" if at is None else "invalid plugin name"
         try:
             return self._registry.get(name)
         except UnknownPlugin:
-            faults.add(parts, f'unknown plugin "{name}"{nearest(name, self._registry.names())}')
+            sentence = f'unknown plugin "{name}"{nearest(name, self._registry.names())}'
+            faults.add(parts, sentence, text, semantic=True)
         except PluginDisabled:
-            faults.add(parts, f'plugin "{name}" is disabled: it is not in the list "plugins" of config.yaml')
+            sentence = f'plugin "{name}" is disabled: it is not in the list "plugins" of config.yaml'
+            faults.add(parts, sentence, text, semantic=True)
         except Exception as error:  # a user's plugin that doesn't import
             faults.add(parts, f'plugin "{name}" can\'t be loaded: {error}')
         return None
@@ -230,7 +233,7 @@ def check_expression(value: list[Any], parts: Sequence[str | int], faults: Fault
     try:
         return compile_expression(value)
     except ExpressionError as error:
-        faults.add_inside(parts, error.path, error.message)
+        faults.add_expression(parts, error)
     return None
 
 

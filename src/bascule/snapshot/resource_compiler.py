@@ -161,7 +161,8 @@ class ResourceCompiler:
             return None
         auths, others = self._plugins.check_auth(conf.plugins, faults)
         for name in others:
-            faults.add(("plugins", name), "only supports auth type plugins in consumer credential")
+            told = "only supports auth type plugins in consumer credential"
+            faults.add(("plugins", name), told, semantic=True)
         if faults:
             return None
         return CredentialRecord(

@@ -114,6 +114,6 @@ class RouteCompiler:
 
 
 def _refusal(faults: Faults) -> str:
-    path, sentence = faults.found[0]
+    first = faults.found[0]
     more = len(faults.found) - 1
-    return f"{path}: {sentence}" + (f" (and {more} more)" if more else "")
+    return f"{first.path}: {first.sentence}" + (f" (and {more} more)" if more else "")

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from bascule.cli.checking_host import CheckingHost
 from bascule.observe.metrics import Metrics
+from bascule.snapshot.checking_host import CheckingHost
 
 
 def test_it_has_the_facts_and_does_nothing() -> None:
@@ -18,3 +18,6 @@ def test_it_has_the_facts_and_does_nothing() -> None:
     host.spawn(never(), "never")
     with pytest.raises(RuntimeError):
         asyncio.run(host.sleep(1))
+    incr = host.counters.incr  # a constructor may keep it
+    with pytest.raises(RuntimeError):
+        incr("key", 1, 60)

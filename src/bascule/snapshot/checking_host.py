@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from bascule.observe.metrics import Metrics
 
@@ -21,7 +21,22 @@ _SETTINGS: Mapping[str, Any] = MappingProxyType(
 )
 
 
+def _refuse(*_: Any, **__: Any) -> NoReturn:
+    raise RuntimeError("nothing runs while the configuration is checked")
+
+
+class _Idle:
+    """Counters and a client that a constructor may take methods of, and that can't be used."""
+
+    incr = get = add = request = staticmethod(_refuse)
+
+
+_IDLE = _Idle()
+
+
 class CheckingHost:
+    """See `bascule.plugin.host.Host`."""
+
     def __init__(self, plugin: str, holder: str, attr: Mapping[str, Any], metrics: Metrics) -> None:
         self.log = logging.getLogger(f"bascule.plugin.{plugin}")
         self.holder = holder
@@ -29,8 +44,8 @@ class CheckingHost:
         self.settings = _SETTINGS
         self.random = _RANDOM
         self.metrics = metrics
-        self.counters: Any = None
-        self.http: Any = None
+        self.counters: Any = _IDLE
+        self.http: Any = _IDLE
         self.now = time.time
         self.monotonic = time.monotonic
 
@@ -47,7 +62,7 @@ class CheckingHost:
         return _Never()
 
     async def sleep(self, seconds: float) -> None:
-        raise RuntimeError("nothing runs while the configuration is checked")
+        _refuse()
 
 
 class _Never:

@@ -1,0 +1,85 @@
+"""Everything that can be told about one resource by itself, before it is stored: all faults at once.
+
+What it refers to (does upstream 7 exist, is the key taken) needs the store and is asked elsewhere. The checks are those
+that the snapshot's compiler makes, so that nothing is stored that a worker then refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bascule.errors.fault import Fault
+from bascule.model.change import Change
+from bascule.observe.metrics import Metrics
+from bascule.plugin.registry import Registry
+from bascule.snapshot.checking_host import CheckingHost
+from bascule.snapshot.compact_json import NotJson, pack
+from bascule.snapshot.faults import Faults
+from bascule.snapshot.plugin_compiler import PluginCompiler, close
+from bascule.snapshot.references import Resolve, Resolver
+from bascule.snapshot.resource_compiler import ResourceCompiler
+from bascule.snapshot.upstream_compiler import Served
+
+__all__ = ["Fault", "Validator"]
+
+# Deeper than anybody writes; far less than what a recursive reader of a worker could stumble over.
+MAX_DEPTH = 64
+
+
+class Validator:
+    """`attr`: plugin_attr of config.yaml. `resolve`: as for the snapshot, what references stand for.
+
+    `check` blocks: some microseconds for a route, up to 10 s for a hostile proto (it runs protoc in a process of its
+    own). It may be called from any thread."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        resolve: Resolve,
+        attr: Mapping[str, Mapping[str, Any]] | None = None,
+        served: Served | None = None,
+    ) -> None:
+        attrs = attr or {}
+        metrics = Metrics()
+
+        def make_host(plugin: str, holder: str) -> CheckingHost:
+            return CheckingHost(plugin, holder, attrs.get(plugin) or {}, metrics)
+
+        plugins = PluginCompiler(registry, make_host, Resolver(resolve))
+        self._compiler = ResourceCompiler(plugins, served or Served())
+
+    def check(self, kind: str, id: str, value: Any) -> list[Fault]:
+        """`kind` as in store keys ("routes", "credentials"), `id` as in a Change ("jack/credentials/c1", "vault/1").
+        Empty when all is well. `value` is what JSON gives; any junk is answered with a fault."""
+        faults = Faults()
+        if not isinstance(value, dict):
+            faults.add((), "must be an object", "wrong type: expected object")
+        elif _too_deep(value):
+            faults.add((), f"is nested more than {MAX_DEPTH} deep")
+        else:
+            self._compile(kind, id, value, faults)
+        return faults.found
+
+    def _compile(self, kind: str, id: str, value: dict[str, Any], faults: Faults) -> None:
+        try:
+            packed = pack(value)
+        except NotJson as error:
+            faults.add(error.parts, error.sentence)
+            return
+        record = self._compiler.compile(Change(kind, id, value), packed, None, faults)
+        plugins = getattr(record, "plugins", None)
+        if plugins is not None:
+            close(plugins.plugins_not_in(None))
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for node in level:
+            below += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        if not below:
+            return False
+        level = below
+    return True
