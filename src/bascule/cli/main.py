@@ -25,11 +25,23 @@ def run(
     config: ConfigOption = None,
     workers: Annotated[str | None, typer.Option(help="number of worker processes, or auto")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="do not start with errors in the configuration")] = False,
+    take_over: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve traffic until told to stop (SIGTERM drains, SIGHUP reloads)."""
     from bascule.cli.run import run as serve
 
-    raise typer.Exit(serve(config, workers, strict))
+    raise typer.Exit(serve(config, workers, strict, take_over))
+
+
+@app.command()
+def upgrade(
+    config: ConfigOption = None,
+    workers: Annotated[str | None, typer.Option(help="number of worker processes; without it as before")] = None,
+) -> None:
+    """Put this installation in the place of the gateway that runs, without refusing a connection."""
+    from bascule.cli.upgrade import upgrade as take_over
+
+    raise typer.Exit(take_over(config, workers))
 
 
 @app.command()

@@ -14,14 +14,16 @@ from bascule.errors.config_error import ConfigRefused
 from bascule.model.settings import Settings
 
 
-def run(config: Path | None, workers: str | None, strict: bool) -> int:
-    """Serves until a signal; the exit code."""
+def run(config: Path | None, workers: str | None, strict: bool, take_over: int | None = None) -> int:
+    """Serves until a signal; the exit code. `take_over`: a running gateway's sockets are used; the ready line is also
+    written to this descriptor."""
     missing = missing_modules()
     if missing:
         return fail(f"not compiled: {', '.join(missing)}; build the package again (pip install .)")
     # From here on: what they import needs the compiled modules.
     from bascule.control.file_source import FileSource
     from bascule.control.fleet import StartFailed
+    from bascule.control.handover import HandoverFailed, Taker, address_of
     from bascule.control.launch import Launch
     from bascule.control.listening import ListenFailed
     from bascule.control.logs import set_up
@@ -35,6 +37,7 @@ def run(config: Path | None, workers: str | None, strict: bool) -> int:
             configured.user_plugins,
             str(configured.folder),
             str(configured.home),
+            workers_option=workers,
         )
 
     try:
@@ -51,21 +54,31 @@ def run(config: Path | None, workers: str | None, strict: bool) -> int:
         return fail(f"cannot write {error.filename}: {(error.strerror or str(error)).lower()}")
     launch.note_ignored()
 
+    def say(line: str) -> None:
+        print(line, flush=True)
+        if take_over is not None:
+            os.write(take_over, line.encode())
+            os.close(take_over)
+
+    upgrade_address = address_of(configured.file)
+
     async def serve() -> None:
+        taker = None if take_over is None else Taker(upgrade_address)
         await Supervisor(
             launch,
             FileSource(FileStore(configured.resources_path, environ=os.environ)),
             version=package_version("bascule"),
             strict=strict,
-            say=lambda line: print(line, flush=True),
+            say=say,
             read_launch=lambda: launch_of(read_settings(config)),
-        ).run()
+            upgrade_address=upgrade_address,
+        ).run(taker)
 
     try:
         asyncio.run(serve())
     except ConfigRefused as error:
         return fail_with(error)
-    except (ListenFailed, StartFailed) as error:
+    except (ListenFailed, StartFailed, HandoverFailed) as error:
         return fail(str(error))
     return 0
 

@@ -28,6 +28,9 @@ class FileSource:
             if loaded is not None:
                 return Step(loaded.changes, loaded.errors, loaded.plugins)
 
+    async def close(self) -> None:
+        """A file isn't kept open."""
+
     def locate(self, errors: tuple[ConfigError, ...]) -> tuple[ConfigError, ...]:
         return self._store.locate(errors)
 

@@ -5,13 +5,10 @@ aiohttp.web, since the package depends on aiohttp anyway for plugins' outgoing c
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
-
-from bascule.control.listening import ListenFailed
 
 
 class StatusServer:
@@ -56,20 +53,3 @@ class Exporter:
     async def _metrics(self, request: web.Request) -> web.Response:
         body = await self._collect()
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
-
-
-async def serve(
-    app: web.Application, host: str, port: int, what: str, tls: ssl.SSLContext | None = None
-) -> tuple[web.AppRunner, int]:
-    """Listens; the runner to clean up, and the port. Raises ListenFailed."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, host, port, ssl_context=tls)
-    try:
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        reason = (error.strerror or str(error)).rpartition(":")[2].strip().lower()
-        raise ListenFailed(f"cannot listen on {host}:{port} for {what}: {reason}") from None
-    bound: int = runner.addresses[0][1]
-    return runner, bound

@@ -14,7 +14,8 @@ log = logging.getLogger("bascule.supervisor")
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """`folder`: where users' modules are looked for; `home`: where relative paths of logs start."""
+    """`folder`: where users' modules are looked for; `home`: where relative paths of logs start; `workers_option`: what
+    the command line said of workers."""
 
     settings: Settings
     workers: int
@@ -22,6 +23,7 @@ class Launch:
     folder: str
     home: str
     access_log: bool = True
+    workers_option: str | None = None
 
     @property
     def error_log(self) -> str | None:

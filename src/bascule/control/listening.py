@@ -8,6 +8,8 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterable
+from typing import Any
 
 from bascule.control.boot import Socket
 from bascule.model.listen import ListenAddress
@@ -69,6 +71,33 @@ class Listening:
     def addresses(self) -> tuple[str, ...]:
         return tuple(str(address) for address in self._used)
 
+    def offered(self) -> list[tuple[dict[str, Any], int]]:
+        """What a newer gateway is given: (address as asked for, address, JSON), descriptor."""
+        asked = {address: wanted for wanted, address in self._chosen.items()}
+        return [
+            ({"wanted": asked.get(address, address).model_dump(), "address": address.model_dump()}, sock.fileno())
+            for address, sockets in self._sockets.items()
+            for sock in sockets
+        ]
+
+    def adopt(self, offered: Iterable[tuple[dict[str, Any], int]]) -> None:
+        """Takes over what an older gateway offered; `open` then uses what fits, and lets go of the rest."""
+        for what, fd in offered:
+            sock = socket.socket(fileno=fd)
+            sock.setblocking(False)
+            address, wanted = (ListenAddress.model_validate(what[name]) for name in ("address", "wanted"))
+            self._sockets.setdefault(address, []).append(sock)
+            if address != wanted:
+                self._chosen[wanted] = address
+
+    def leave(self) -> None:
+        """Closes what a newer gateway has now; paths of Unix sockets stay, they are its own."""
+        self.close_retired()
+        for sockets in self._sockets.values():
+            for sock in sockets:
+                sock.close()
+        self._sockets.clear()
+
     def of(self, worker: int) -> tuple[Socket, ...]:
         return tuple(
             Socket(sockets[0 if address.path else worker].fileno(), address.port, address.path is not None)
@@ -85,14 +114,11 @@ class Listening:
         self._retired.clear()
 
     def close(self) -> None:
-        self.close_retired()
-        for address, sockets in self._sockets.items():
-            for sock in sockets:
-                sock.close()
+        for address in self._sockets:
             if address.path:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(address.path)
-        self._sockets.clear()
+        self.leave()
 
 
 def _open_tcp(address: ListenAddress, first: bool, backlog: int) -> socket.socket:

@@ -27,6 +27,9 @@ class Source(Protocol):
     async def next(self) -> Step:
         """Waits for the next step."""
 
+    async def close(self) -> None:
+        """Lets go of it; `load` may be called again."""
+
     def locate(self, errors: tuple[ConfigError, ...]) -> tuple[ConfigError, ...]:
         """The same errors, with the line of each as near as it can be told. Runs in a thread."""
 

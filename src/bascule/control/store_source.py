@@ -83,4 +83,5 @@ class StoreSource:
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
+            self._following = None
         await self._store.close()

@@ -10,24 +10,25 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
-
-from aiohttp import web
 
 from bascule.control.boot import Boot
 from bascule.control.configuration import Configuration
 from bascule.control.file_limit import raise_file_limit
 from bascule.control.fleet import Fleet, StartFailed
 from bascule.control.gateway_metrics import set_gateway_metrics
-from bascule.control.http_endpoints import Exporter, StatusServer, serve
+from bascule.control.handover import HandoverServer, Offer, Taker
+from bascule.control.http_endpoints import Exporter, StatusServer
 from bascule.control.http_service import HttpService
 from bascule.control.launch import Launch
 from bascule.control.listening import ListenFailed, Listening
 from bascule.control.logs import LEVELS
 from bascule.control.progress import Progress
 from bascule.control.report import Report
+from bascule.control.service_manager import tell_service_manager
 from bascule.control.source import Source, Step
 from bascule.control.worker_slot import WorkerSlot
 from bascule.engine.shared_counters import SharedCounters
@@ -54,6 +55,7 @@ class Supervisor:
         strict: bool,
         say: Callable[[str], None],
         read_launch: Callable[[], Launch],
+        upgrade_address: str,
     ) -> None:
         self._launch = launch
         self._source = source
@@ -61,7 +63,10 @@ class Supervisor:
         self._strict = strict
         self._say = say
         self._read_launch = read_launch
-        self._services: list[HttpService] = []
+        self._upgrade_address = upgrade_address
+        self._services: dict[str, HttpService] = {}
+        self._notify = os.environ.pop("NOTIFY_SOCKET", None)
+        self._handed = False
         self._progress = Progress()
         self._replacing = asyncio.Lock()
         self._configuration = Configuration()
@@ -92,7 +97,7 @@ class Supervisor:
 
     def add_service(self, service: HttpService) -> None:
         """One more HTTP server of this process, started once the workers serve."""
-        self._services.append(service)
+        self._services[service.name] = service
 
     async def applied(self, revision: int) -> None:
         """Until every worker serves this revision of the store."""
@@ -121,42 +126,124 @@ class Supervisor:
 
     # ---- life
 
-    async def run(self) -> None:
-        """Serves until a signal says stop. Raises StartFailed, ListenFailed, and ConfigRefused in strict mode."""
+    async def run(self, taker: Taker | None = None) -> None:
+        """Serves until a signal says stop, or a newer gateway took over. `taker`: the older one's sockets are used.
+        Raises StartFailed, ListenFailed, StoreUnavailable, HandoverFailed, and ConfigRefused in strict mode."""
         self._catch_signals()
         nginx = self.settings.nginx_config
         raise_file_limit(nginx.worker_rlimit_nofile, asked="worker_rlimit_nofile" in nginx.model_fields_set)
-        runners: list[web.AppRunner] = []
         try:
+            self._add_own_services()
+            if taker is not None:
+                self._adopt(taker.offer)
+                await asyncio.to_thread(taker.wait_released)
             if self.workers:
                 self._listening.open(self.settings.addresses, self.workers, self.settings.bascule.listen_backlog)
             await self._load()
-            places = [*self._listening.addresses, *await self._serve_http(runners)]
+            if taker is None:
+                await self._start_services("status", "metrics")
             await self._fleet.start(self.workers, self._stop)
             await self._judge()
-            for service in self._services:
-                runner, port = await service.start()
-                runners.append(runner)
-                places.append(service.told(port))
+            await self._start_services()
             if not self._stop.is_set():
+                places = [*self._listening.addresses, *(service.told for service in self._services.values())]
                 generation = self._configuration.generation
                 self._say(f"ready {' '.join(places)} workers={self.workers} generation={generation}")
+                if taker is not None:
+                    self._listening.close_retired()
+                    await asyncio.to_thread(taker.ready)
+                tell_service_manager(self._notify)
                 await self._go_on()
             limit_s = self.settings.nginx_config.worker_shutdown_timeout
             log.info("stopping: draining for at most %.0f s", limit_s)
-            self._listening.close()  # with the workers' own copies closed, new connections are refused
+            if self._handed:
+                self._listening.leave()
+            else:
+                self._listening.close()  # with the workers' own copies closed, new connections are refused
+            for service in self._services.values():
+                if service.name not in ("status", "metrics") or self._handed:
+                    await service.stop()
             await self._fleet.stop(limit_s, self._at_once)
         finally:
             await self._fleet.kill()
-            for runner in runners:
-                await runner.cleanup()
-            self._listening.close()
+            for service in self._services.values():
+                await service.stop()
+            await self._source.close()
+            if self._handed:
+                self._listening.leave()
+            else:
+                self._listening.close()
 
     async def _load(self) -> None:
         step = await self._source.load()
         if step.plugins is not None:
             self._enabled = step.plugins
         self._take(step)
+
+    async def _start_services(self, *names: str) -> None:
+        """Those of these names; without any, all that don't serve yet."""
+        for service in self._services.values():
+            if service.runs or (names and service.name not in names):
+                continue
+            await service.start()
+
+    # ---- a newer gateway takes over
+
+    def _offer(self) -> Offer:
+        sockets = self._listening.offered()
+        for service in self._services.values():
+            if service.fd is not None:
+                what = {"service": service.name, "ip": service.ip, "port": service.port}
+                sockets.append((what, service.fd))
+        sockets += [({"shared": "counters"}, self._counters.fd), ({"output": 1}, 1), ({"output": 2}, 2)]
+        facts = {
+            "version": self._version,
+            "pid": os.getpid(),
+            "workers": self._launch.workers_option,
+            "notify": self._notify,
+        }
+        return Offer(facts, sockets)
+
+    def _adopt(self, offer: Offer) -> None:
+        self._listening.adopt((what, fd) for what, fd in offer.sockets if "address" in what)
+        for what, fd in offer.sockets:
+            if "service" in what:
+                sock = socket.socket(fileno=fd)
+                service = self._services.get(what["service"])
+                if service is None:
+                    sock.close()
+                else:
+                    service.adopt(sock, (what["ip"], what["port"]))
+            elif "shared" in what:
+                try:
+                    self._counters = SharedCounters.attach(fd)
+                except (OSError, ValueError) as error:
+                    log.warning("rate limits start anew: the older gateway counts in another way (%s)", error)
+            elif "output" in what:
+                os.dup2(fd, what["output"])
+                os.close(fd)
+        self._notify = offer.facts.get("notify") or self._notify
+
+    async def _release(self) -> None:
+        """For a newer gateway: no change is taken here any more."""
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
+        for service in self._services.values():
+            if service.name not in ("status", "metrics"):
+                await service.pause()
+        await self._source.close()
+
+    async def _resume(self) -> None:
+        """The newer gateway failed."""
+        step = await self._source.load()
+        self._take(step)
+        await self._start_services()
+        self._following = asyncio.get_running_loop().create_task(self._follow(), name="follow the configuration")
+
+    def _hand_over(self) -> None:
+        log.warning("a newer gateway serves: draining")
+        self._handed = True
+        self._stop.set()
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -170,21 +257,18 @@ class Supervisor:
             self._at_once.set()
         self._stop.set()
 
-    async def _serve_http(self, runners: list[web.AppRunner]) -> list[str]:
-        """Starts the status server and the exporter; what to say of them."""
+    def _add_own_services(self) -> None:
         status = self.settings.apisix.status
-        app = StatusServer(self._not_ready, self.details).app()
-        runner, port = await serve(app, status.ip, status.port, "the status server")
-        runners.append(runner)
-        places = [f"status http://{status.ip}:{port}/status"]
+        make = StatusServer(self._not_ready, self.details).app
+        services = [HttpService("status", "the status server", make, status.ip, status.port, "/status")]
         exporter = self.settings.plugin_attr.prometheus
         if exporter.enable_export_server:
             address = exporter.export_addr
-            app = Exporter(exporter.export_uri, self.collect).app()
-            runner, port = await serve(app, address.ip, address.port, "the metrics server")
-            runners.append(runner)
-            places.append(f"metrics http://{address.ip}:{port}{exporter.export_uri}")
-        return places
+            make = Exporter(exporter.export_uri, self.collect).app
+            services.append(
+                HttpService("metrics", "the metrics server", make, address.ip, address.port, exporter.export_uri)
+            )
+        self._services = {service.name: service for service in services} | self._services
 
     async def _judge(self) -> None:
         """In strict mode, any error of the configuration ends the start."""
@@ -196,14 +280,17 @@ class Supervisor:
 
     async def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
+        handover = HandoverServer(self._upgrade_address, self._offer, self._release, self._resume, self._hand_over)
+        self._following = loop.create_task(self._follow(), name="follow the configuration")
         tasks = [
-            loop.create_task(self._follow(), name="follow the configuration"),
             loop.create_task(self._look_after_plugins(), name="watch users' plugins"),
             loop.create_task(self._collect_often(), name="collect metrics"),
+            loop.create_task(handover.run(), name="hand over to a newer gateway"),
         ]
         try:
             await self._stop.wait()
         finally:
+            tasks.append(self._following)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -430,6 +517,7 @@ class Supervisor:
         slots = self._fleet.slots
         return {
             "version": self._version,
+            "pid": os.getpid(),
             "generation": min(
                 (slot.generation if slot.ready.is_set() else 0 for slot in slots),
                 default=0 if self.workers else self._configuration.generation,
