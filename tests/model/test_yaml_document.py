@@ -18,6 +18,10 @@ def test_an_empty_text_is_none() -> None:
     assert YamlDocument(b"# nothing\n", {}).value is None
 
 
+def test_references_stay_when_there_is_no_environment() -> None:
+    assert YamlDocument(b"a: ${{X:=1}}\n", None).value == {"a": "${{X:=1}}"}
+
+
 def test_lines_of_places() -> None:
     document = YamlDocument(b"routes:\n  - id: 1\n    plugins:\n      cors:\n        max_age: x\n  - id: 2\n", {})
     assert document.line(["routes", 0, "plugins", "cors", "max_age"]) == 5

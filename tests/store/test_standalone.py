@@ -56,6 +56,11 @@ def test_what_is_wrong_is_told_by_place() -> None:
     assert len(faults({"plugin_metadata": [{}], "secrets": [{}]})) == 2
 
 
+def test_the_index_of_a_change_is_no_attribute() -> None:
+    [item] = read_standalone({"routes": [{"id": 1, "uri": "/", "modifiedIndex": 7}]}).items
+    assert item.value == {"id": 1, "uri": "/"}
+
+
 def test_nothing_is_nothing() -> None:
     assert keys(None) == keys({}) == []
 

@@ -12,10 +12,11 @@ import yaml
 
 from bascule.model.yaml_document import YamlDocument, YamlRefused
 from bascule.store.keys import KINDS, NESTED
-from bascule.store.standalone import TIMES
 
 Item = tuple[str, str]  # kind, id
 Items = Mapping[Item, Mapping[str, Any]]
+
+TIMES = ("create_time", "update_time")  # that a store keeps by itself
 
 # What a reader looks for first; the other attributes follow by name.
 _FIRST = ("id", "username", "name", "desc", "labels", "status", "priority", "uri", "uris", "host", "hosts", "methods")
@@ -27,9 +28,14 @@ def document_of(items: Items, *, times: bool = False) -> dict[str, list[dict[str
     """{kind: [resource, …]} in the standalone form; kinds without resources are left out. `times`: with create_time and
     update_time, that the store keeps by itself."""
     lists: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
-    for (kind, id), value in sorted(items.items(), key=lambda item: _order(*item[0])):
-        lists[NESTED.get(kind, kind)].append(_written(kind, id, value, times))
+    for kind, id in in_order(items):
+        lists[NESTED.get(kind, kind)].append(_written(kind, id, items[kind, id], times))
     return {kind: values for kind, values in lists.items() if values}
+
+
+def in_order(items: Iterable[Item]) -> list[Item]:
+    """By kind, then by id: "2" before "10", credentials behind their consumer."""
+    return sorted(items, key=lambda item: _order(*item))
 
 
 def as_json(document: Mapping[str, Any]) -> bytes:
@@ -71,21 +77,13 @@ def _parse_lenient(body: bytes) -> Any:
 
 def _parse_yaml(body: bytes, environ: Mapping[str, str] | None) -> Any:
     try:
-        return YamlDocument(body, _Verbatim() if environ is None else environ).value
+        return YamlDocument(body, environ).value
     except YamlRefused as refused:
         line, _, sentence = refused.faults[0]
         raise BodyRefused(sentence if line is None else f"line {line}: {sentence}") from None
 
 
-class _Verbatim(dict[str, str]):
-    """An environment in which each variable stands for its reference."""
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return f"${{{{{key}}}}}"
-
-
 def _order(kind: str, id: str) -> tuple[Any, ...]:
-    """By kind, then by id: "2" before "10", credentials behind their consumer."""
     owner = NESTED.get(kind, kind)
     natural = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(id) if part]
     return KINDS.index(owner), natural, id
@@ -107,23 +105,16 @@ def _sorted(value: Any) -> Any:
     return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.CSafeDumper):
     """Texts of several lines (certificates, schemas) stand as blocks; no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
 
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+def _text(dumper: yaml.CSafeDumper, value: str) -> yaml.Node:
     style = "|" if "\n" in value else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)
-
-
-def items_of(items: Iterable[tuple[str, str, Mapping[str, Any]]]) -> dict[Item, Mapping[str, Any]]:
-    return {(kind, id): value for kind, id, value in items}

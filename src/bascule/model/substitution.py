@@ -27,12 +27,13 @@ class MissingVariable(Exception):
 
 
 class Placeholders:
-    """The references of one YAML text, each standing there as a word until its scalar is parsed."""
+    """The references of one YAML text, each standing there as a word until its scalar is parsed. `environ` None: they
+    stay as they are."""
 
-    def __init__(self, text: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, text: str, environ: Mapping[str, str] | None) -> None:
         self._references: list[tuple[str, str | None]] = []
-        self._environ = environ
-        self.text = REFERENCE.sub(self._hold, text) if "${{" in text else text
+        self._environ = environ or {}
+        self.text = REFERENCE.sub(self._hold, text) if environ is not None and "${{" in text else text
 
     def __bool__(self) -> bool:
         return bool(self._references)

@@ -34,9 +34,9 @@ class YamlRefused(Exception):
 
 
 class YamlDocument:
-    """`value` is the document (None when it is empty)."""
+    """`value` is the document (None when it is empty). `environ` None: `${{NAME}}` stays as it is."""
 
-    def __init__(self, data: bytes, environ: Mapping[str, str]) -> None:
+    def __init__(self, data: bytes, environ: Mapping[str, str] | None) -> None:
         """Raises YamlRefused."""
         placeholders = Placeholders(decode(data), environ)
         loader = _Loader(placeholders.text)

@@ -77,6 +77,8 @@ def _item(kind: str, value: Any, place: Path) -> Item:
     """Raises ValueError with a sentence."""
     if not isinstance(value, dict):
         raise ValueError("must be an object")
+    if "modifiedIndex" in value:  # of APISIX's API-driven mode, where it tells what changed: here the values tell
+        value = {key: inner for key, inner in value.items() if key != "modifiedIndex"}
     id = value.get("id")
     if id is not None and (isinstance(id, bool) or not isinstance(id, str | int)):
         raise ValueError('"id" must be a string or a number')

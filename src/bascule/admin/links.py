@@ -1,0 +1,104 @@
+"""Which resources a resource refers to by id, and what is wrong with those references in a whole configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from bascule.admin.diff import Place
+from bascule.errors.fault import Fault
+from bascule.errors.sentences import json_path
+
+Item = tuple[str, str]  # kind, id
+Items = Mapping[Item, Mapping[str, Any]]
+
+_BY_ATTRIBUTE: dict[str, dict[str, str]] = {
+    "routes": {"service_id": "services", "upstream_id": "upstreams", "plugin_config_id": "plugin_configs"},
+    "services": {"upstream_id": "upstreams"},
+    "stream_routes": {"service_id": "services", "upstream_id": "upstreams"},
+    "consumers": {"group_id": "consumer_groups"},
+}
+_SINGULAR = {
+    "services": "service",
+    "upstreams": "upstream",
+    "plugin_configs": "plugin config",
+    "consumer_groups": "consumer group",
+    "consumers": "consumer",
+    "stream_routes": "stream route",
+    "protos": "proto",
+}
+
+
+class Link(NamedTuple):
+    """`place`: where in the resource the id stands."""
+
+    place: Place
+    kind: str
+    id: str
+
+
+def links(kind: str, id: str, value: Mapping[str, Any]) -> Iterator[Link]:
+    """Every reference of a resource to another. Of a value of any shape: what isn't understood is passed over."""
+    for attribute, target in _BY_ATTRIBUTE.get(kind, {}).items():
+        yield from _link((attribute,), target, value.get(attribute))
+    if kind == "credentials":
+        yield Link((), "consumers", id.partition("/")[0])
+    if kind == "graphql_cost_decorations":
+        yield Link((), "services", id.partition("/")[0])
+    if kind == "stream_routes" and isinstance(protocol := value.get("protocol"), dict):
+        yield from _link(("protocol", "superior_id"), "stream_routes", protocol.get("superior_id"))
+    plugins = value.get("plugins")
+    if isinstance(plugins, dict):
+        yield from _plugin_links(plugins)
+
+
+def _plugin_links(plugins: Mapping[str, Any]) -> Iterator[Link]:
+    split = plugins.get("traffic-split")
+    rules = split.get("rules") if isinstance(split, dict) else None
+    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
+        weighted = rule.get("weighted_upstreams") if isinstance(rule, dict) else None
+        for position, upstream in enumerate(weighted if isinstance(weighted, list) else ()):
+            if isinstance(upstream, dict):
+                place = ("plugins", "traffic-split", "rules", number, "weighted_upstreams", position, "upstream_id")
+                yield from _link(place, "upstreams", upstream.get("upstream_id"))
+    transcode = plugins.get("grpc-transcode")
+    if isinstance(transcode, dict):
+        yield from _link(("plugins", "grpc-transcode", "proto_id"), "protos", transcode.get("proto_id"))
+
+
+def _link(place: Place, kind: str, id: Any) -> Iterator[Link]:
+    if isinstance(id, str | int) and not isinstance(id, bool):
+        yield Link(place, kind, str(id))
+
+
+def link_faults(items: Items) -> Iterator[tuple[Item, Fault]]:
+    """References that lead nowhere, and plugins that more than one global rule holds."""
+    ruled: dict[str, str] = {}
+    for (kind, id), value in items.items():
+        for link in links(kind, id, value):
+            if (link.kind, link.id) not in items:
+                yield (kind, id), dangling(link)
+        if kind == "global_rules" and isinstance(plugins := value.get("plugins"), dict):
+            for name in plugins:
+                other = ruled.setdefault(name, id)
+                if other != id:
+                    yield (kind, id), _ruled_twice(name, other)
+
+
+def dangling(link: Link) -> Fault:
+    """The reference leads nowhere."""
+    what = _SINGULAR[link.kind]
+    sentence = f'names the {what} "{link.id}", which doesn\'t exist'
+    if not link.place:
+        return Fault("$", f'belongs to the {what} "{link.id}", which doesn\'t exist', f"{what} not found", "")
+    text = f"failed to fetch {what} info by {what} id [{link.id}], response code: 404"
+    return Fault(json_path(link.place), sentence, text, "")
+
+
+def _ruled_twice(plugin: str, other: str) -> Fault:
+    return Fault(
+        json_path(("plugins", plugin)),
+        f'the global rule "{other}" holds this plugin already',
+        f"plugin '{plugin}' already exists in global rule with id '{other}'",
+        "",
+    )
