@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bascule.store.durable_file import FileLock, Locked, make_file, make_folder, replace_file
+from bascule.store.durable_file import FileLock, Locked, create_file, make_file, make_folder, replace_file
 
 OWNER = """
 import sys
@@ -91,3 +91,12 @@ def test_a_replacement_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         replace_file(target, b"new")
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_is_created_whole_or_not_at_all(tmp_path: Path) -> None:
+    create_file(tmp_path / "file", b"first")
+    with pytest.raises(FileExistsError):
+        create_file(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert mode(tmp_path / "file") == 0o600
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -70,15 +71,23 @@ def sync_folder(folder: Path) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Readers see the old text or the new one, whole, whatever happens meanwhile. Mode 0600. Raises OSError."""
+    _write(path, data, os.replace)
+
+
+def create_file(path: Path, data: bytes) -> None:
+    """As `replace_file`, but raises FileExistsError when it exists: of several that try at once, one makes it."""
+    _write(path, data, os.link)
+
+
+def _write(path: Path, data: bytes, name: Callable[[str, Path], None]) -> None:
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with open(fd, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
+        name(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-        raise
     sync_folder(path.parent)
