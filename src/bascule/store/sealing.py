@@ -117,15 +117,15 @@ def _cipher(entry: str) -> Cipher[CBC]:
 
 def _change_private_keys(kind: str, value: dict[str, Any], change: Change) -> None:
     if kind == "ssls":
-        paths = (["key"], ["keys"])
+        for name in ("key", "keys"):
+            if name in value:
+                value[name] = _along(value[name], (), change)
     elif kind == "upstreams":
-        paths = (["tls", "client_key"],)
-    elif "upstream" in value:
-        paths = (["upstream", "tls", "client_key"],)
+        value.update(_along(value, ("tls", "client_key"), change))
     else:
-        return
-    for path in paths:
-        value.update(_along(value, path, change))
+        upstream = value.get("upstream")
+        if isinstance(upstream, dict) and "tls" in upstream:
+            value["upstream"] = _along(upstream, ("tls", "client_key"), change)
 
 
 def _along(value: Any, path: Sequence[str], change: Change) -> Any:
