@@ -36,7 +36,7 @@ def test_a_unix_socket_has_no_port():
 def test_everything():
     upstream = compiled(
         {
-            "nodes": [{"host": "::1", "port": 8, "weight": 2, "priority": 1, "metadata": {"a": 1}}],
+            "nodes": [{"host": "[::1]", "port": 8, "weight": 2, "priority": 1, "metadata": {"a": 1}}],
             "type": "chash",
             "hash_on": "header",
             "key": "X-User",

@@ -6,8 +6,10 @@ that the snapshot's compiler makes, so that nothing is stored that a worker then
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from bascule.admin.proto_source import proto_fault
 from bascule.errors.fault import Fault
 from bascule.model.change import Change
 from bascule.observe.metrics import Metrics
@@ -17,13 +19,14 @@ from bascule.snapshot.compact_json import NotJson, pack
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.plugin_compiler import PluginCompiler, close
 from bascule.snapshot.references import Resolve, Resolver
-from bascule.snapshot.resource_compiler import ResourceCompiler
+from bascule.snapshot.resource_compiler import ONLY_AUTH, ResourceCompiler
 from bascule.snapshot.upstream_compiler import Served
 
 __all__ = ["Fault", "Validator"]
 
 # Deeper than anybody writes; far less than what a recursive reader of a worker could stumble over.
 MAX_DEPTH = 64
+_CONSUMERS = ("consumers", "credentials")
 
 
 class Validator:
@@ -59,7 +62,7 @@ class Validator:
             faults.add((), f"is nested more than {MAX_DEPTH} deep")
         else:
             self._compile(kind, id, value, faults)
-        return faults.found
+        return [_of_consumer(fault) for fault in faults.found] if kind in _CONSUMERS else faults.found
 
     def _compile(self, kind: str, id: str, value: dict[str, Any], faults: Faults) -> None:
         try:
@@ -71,6 +74,16 @@ class Validator:
         plugins = getattr(record, "plugins", None)
         if plugins is not None:
             close(plugins.plugins_not_in(None))
+        if kind == "protos" and not faults:
+            reason = proto_fault(value["content"])
+            if reason is not None:
+                faults.add(("content",), f"doesn't compile: {reason}", f"invalid content: {reason}", semantic=True)
+
+
+def _of_consumer(fault: Fault) -> Fault:
+    """APISIX says in front of what is wrong with a consumer's plugins that it is about them."""
+    about_plugins = not fault.prefix and fault.path.startswith("$.plugins") and fault.text != ONLY_AUTH
+    return replace(fault, prefix="invalid plugins configuration: ") if about_plugins else fault
 
 
 def _too_deep(value: Any) -> bool:

@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails
 Parts = Sequence[str | int]
 ANY = "object matches none of the required"
 ONE = "value should match only one schema, but matches none"
+NOT = "value wasn't supposed to match schema"
+ONE_OF_BOTH = "value should match only one schema, but matches both schemas 1 and 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ MatchesOne = Told(ONE)
 def text_of(detail: ErrorDetails, parts: Parts, branched: bool, model: type[BaseModel] | None) -> tuple[str, bool]:
     """The text, and whether APISIX finds that fault after its schema check. `parts`: the place inside the value;
     `branched`: the error is of one branch of a union; `model`: what the value was checked against."""
+    ctx = detail.get("ctx", {})
+    if ctx.get("semantic"):
+        return str(ctx.get("text") or ctx["sentence"]), True
     nesting = ""
     here = [_Place(model, ())] if model else []
     end = len(parts) - 1 if detail["type"] in ("missing", "extra_forbidden") else len(parts)
@@ -64,9 +69,7 @@ def text_of(detail: ErrorDetails, parts: Parts, branched: bool, model: type[Base
             text = told.text.replace("{key}", str(part)).replace("{value}", _quoted(_lua(value)))
             return (text, True) if told.semantic else (nesting + text, False)
     if detail["type"] == "refused":
-        ctx = detail.get("ctx", {})
-        text, semantic = str(ctx.get("text") or ctx["sentence"]), bool(ctx.get("semantic"))
-        return (text, True) if semantic else (nesting + text, False)
+        return nesting + str(ctx.get("text") or ctx["sentence"]), False
     if branched:
         return nesting + ANY, False
     return nesting + _leaf(detail, parts, here), False
@@ -79,6 +82,15 @@ def nested(parts: Parts, text: str) -> str:
 
 def wrong_type(expected: str, value: Any) -> str:
     return f"wrong type: expected {expected}, got {_lua_type(value)}"
+
+
+def no_match(pattern: str, value: str) -> str:
+    return f"failed to match pattern {_quoted(pattern)} with {_quoted(value)}"
+
+
+def dependent(attribute: str, text: str) -> str:
+    """Of a rule that holds when `attribute` is there."""
+    return f"failed to validate dependent schema for {_quoted(attribute)}: {text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +173,7 @@ def _leaf(detail: ErrorDetails, parts: Parts, here: Sequence[_Place]) -> str:
         return f"expected {_lua(value)} to be {words} {_lua(ctx[name])}"
     if kind == "string_pattern_mismatch":
         written = _marker(here, Pattern)
-        return f"failed to match pattern {_quoted(written.source if written else ctx['pattern'])} with {_quoted(value)}"
+        return no_match(written.source if written else ctx["pattern"], value)
     if kind == "string_too_short":
         return f"string too short, expected at least {ctx['min_length']}, got {len(value)}"
     if kind == "string_too_long":

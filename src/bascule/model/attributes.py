@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
+from bascule.errors.apisix_text import Keys, MatchesAny, MatchesOne, Pattern, Told
 from bascule.errors.sentences import Refused
 
 T = TypeVar("T", bound=Hashable)
@@ -44,9 +45,11 @@ def _id(value: Any) -> Any:
 
 def _unique(values: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(values)) != len(values):
-        seen: set[T] = set()
-        twice = next(v for v in values if v in seen or seen.add(v))  # type: ignore[func-returns-value]
-        raise Refused(f"holds {twice!r} twice")
+        first: dict[T, int] = {}
+        for position, value in enumerate(values, 1):
+            if first.setdefault(value, position) != position:
+                text = f"expected unique items but items {first[value]} and {position} are equal"
+                raise Refused(f"holds {value!r} twice", text)
     return values
 
 
@@ -85,24 +88,26 @@ def lua(what: str, instead: str) -> Any:
 
 
 Unique = AfterValidator(_unique)
-Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9\-_.]+$"), BeforeValidator(_id)]
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9\-_.]+$"), BeforeValidator(_id), MatchesAny]
 Name = Annotated[str, Strict(), Field(min_length=1, max_length=256)]
 Desc = Annotated[str, Strict(), Field(max_length=256)]
 Label = Annotated[str, Strict(), Field(min_length=1, max_length=256, pattern=r"^\S+$")]
-Labels = dict[str, Label]
-Host = Annotated[str, Strict(), Field(pattern=r"^(\*|\*?[0-9a-zA-Z\-._\[\]:]+)$")]
+Labels = Annotated[dict[str, Label], Keys(".*")]
+Host = Annotated[
+    str, Strict(), Field(pattern=r"^(\*|\*?[0-9a-zA-Z\-._\[\]:]+)$"), Pattern(r"^\*$|^\*?[0-9a-zA-Z-._\[\]:]+$")
+]
 Hosts = Annotated[tuple[Host, ...], Field(min_length=1), Unique]
-Ip = Annotated[str, Strict(), AfterValidator(_ip)]
+Ip = Annotated[str, Strict(), AfterValidator(_ip), MatchesAny]
 Regex = Annotated[str, Strict(), AfterValidator(_regex)]
 Method = Literal["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PURGE"]
 Methods = Annotated[tuple[Method, ...], Unique]
 Uri = Annotated[str, Strict(), Field(min_length=1, max_length=4096)]
-Status = Annotated[int, Strict(), Field(ge=0, le=1)]
+Status = Annotated[int, Strict(), Field(ge=0, le=1), Told("matches none of the enum values")]
 Time = Annotated[int, Strict(), Field(ge=0)]
-Cert = Annotated[str, Strict(), _pem(128)]
-Key = Annotated[str, Strict(), _pem(64)]
+Cert = Annotated[str, Strict(), _pem(128), MatchesOne]
+Key = Annotated[str, Strict(), _pem(64), MatchesOne]
 # Plugin name -> its conf. The conf is checked by the plugin's own Config, when the snapshot is compiled.
-Plugins = dict[str, Json]
+Plugins = dict[str, Annotated[Json, Told("invalid plugin conf {value} for plugin [{key}]", semantic=True)]]
 Script = Annotated[Any, lua("script", "write it as a Python plugin")]
 FilterFunc = Annotated[Any, lua("filter_func", 'say the condition in "vars", or write a Python plugin')]
 

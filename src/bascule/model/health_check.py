@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
+from bascule.errors.apisix_text import ANY
 from bascule.errors.sentences import Refused
 from bascule.model.attributes import Bool, Host, Model, Number, Port, Str, Unique
 
@@ -77,5 +78,5 @@ class Checks(Model):
     @model_validator(mode="after")
     def _some(self) -> Self:
         if self.active is None and self.passive is None:
-            raise Refused('needs "active" or "passive"')
+            raise Refused('needs "active" or "passive"', f'{ANY}: ["active"] or ["active","passive"]')
         return self

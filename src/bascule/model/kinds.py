@@ -10,6 +10,7 @@ from bascule.model.consumer import Consumer
 from bascule.model.consumer_group import ConsumerGroup
 from bascule.model.credential import Credential
 from bascule.model.global_rule import GlobalRule
+from bascule.model.graphql_cost_decoration import GraphqlCostDecoration
 from bascule.model.plugin_config import PluginConfig
 from bascule.model.plugin_metadata import PluginMetadata
 from bascule.model.proto import Proto
@@ -35,6 +36,7 @@ KINDS: MappingProxyType[str, type[BaseModel]] = MappingProxyType(
         "stream_routes": StreamRoute,
         "protos": Proto,
         "secrets": Secret,
+        "graphql_cost_decorations": GraphqlCostDecoration,
     }
 )
 

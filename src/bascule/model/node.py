@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag
 
+from bascule.errors.apisix_text import MatchesAny
+from bascule.errors.fault import INVALID
 from bascule.errors.sentences import Refused
 from bascule.model.attributes import Int, Json, Model, Port
 
@@ -52,10 +54,21 @@ def _port(address: str, digits: str) -> int:
     return int(digits)
 
 
+def _node_host(host: str) -> str:
+    if ":" in host and not host.startswith(("[", UNIX)):
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            return check_host(host)
+        text = "IPv6 address must be enclosed with '[' and ']'"
+        raise Refused(f"{host!r}: an IPv6 address needs brackets, as in [::1]", INVALID + text, True)
+    return check_host(host)
+
+
 class NodeConf(Model):
     """`port` None: the default of the scheme."""
 
-    host: Annotated[str, Strict(), AfterValidator(check_host)]
+    host: Annotated[str, Strict(), AfterValidator(_node_host)]
     port: Port | None = None
     weight: Weight
     priority: Int = 0
@@ -93,4 +106,5 @@ Nodes = Annotated[
     Discriminator(_form),
     BeforeValidator(_map_or_list),
     AfterValidator(_as_list),
+    MatchesAny,
 ]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from bascule.errors.apisix_text import ANY, ONE, ONE_OF_BOTH
 from bascule.errors.sentences import Refused
 from bascule.model.attributes import (
     Bool,
@@ -52,11 +53,14 @@ class Route(Resource):
     @model_validator(mode="after")
     def _rules(self) -> Self:
         if (self.uri is None) == (self.uris is None):
-            raise Refused('needs exactly one of "uri" and "uris"')
+            both = self.uri is not None
+            raise Refused('needs exactly one of "uri" and "uris"', f"allOf 1 failed: {ONE_OF_BOTH if both else ONE}")
         if self.host is not None and self.hosts is not None:
-            raise Refused('only one of "host" and "hosts" is allowed')
+            raise Refused('only one of "host" and "hosts" is allowed', "only one of host or hosts is allowed", True)
         if self.remote_addr is not None and self.remote_addrs is not None:
-            raise Refused('only one of "remote_addr" and "remote_addrs" is allowed')
+            sentence = 'only one of "remote_addr" and "remote_addrs" is allowed'
+            raise Refused(sentence, "only one of remote_addr or remote_addrs is allowed", True)
         if self.plugins is None and self.upstream is None and self.upstream_id is None and self.service_id is None:
-            raise Refused('needs at least one of "plugins", "upstream", "upstream_id" and "service_id"')
+            sentence = 'needs at least one of "plugins", "upstream", "upstream_id" and "service_id"'
+            raise Refused(sentence, f"allOf 2 failed: {ANY}")
         return self

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, Strict, model_validator
 
+from bascule.errors.apisix_text import ONE, ONE_OF_BOTH
 from bascule.errors.sentences import Refused
 from bascule.model.attributes import Bool, Model, Str, Time
 
@@ -51,7 +52,8 @@ class GcpSecret(Secret):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.auth_config is None) == (self.auth_file is None):
-            raise Refused('needs exactly one of "auth_config" and "auth_file"')
+            text = ONE if self.auth_file is None else ONE_OF_BOTH
+            raise Refused('needs exactly one of "auth_config" and "auth_file"', text)
         return self
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
+from bascule.errors.apisix_text import ONE, ONE_OF_BOTH
 from bascule.errors.sentences import Refused
 from bascule.model.attributes import Cert, Desc, Host, Id, Json, Key, Labels, Model, Regex, Status, Time, Unique
 
@@ -42,7 +43,8 @@ class Ssl(Model):
     @model_validator(mode="after")
     def _rules(self) -> Self:
         if len(self.certs or ()) != len(self.keys or ()):
-            raise Refused('mismatched number of "certs" and "keys"')
+            raise Refused('mismatched number of "certs" and "keys"', "mismatched number of certs and keys", True)
         if self.type == "server" and (self.sni is None) == (self.snis is None):
-            raise Refused('a server certificate needs exactly one of "sni" and "snis"')
+            text = ONE if self.sni is None else ONE_OF_BOTH
+            raise Refused('a server certificate needs exactly one of "sni" and "snis"', text)
         return self

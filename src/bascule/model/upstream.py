@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, Strict, model_validator
 
+from bascule.errors.apisix_text import NOT, ONE, ONE_OF_BOTH, dependent, no_match
+from bascule.errors.fault import INVALID
 from bascule.errors.sentences import Refused
 from bascule.model.attributes import Bool, Cert, Host, Id, Json, Key, Model, Resource, Str, TimeoutConf
 from bascule.model.health_check import Checks
@@ -22,6 +24,17 @@ _VARIABLE = re.compile(
 )
 _FIELD = re.compile(r"[a-zA-Z0-9\-_]+\Z")
 _TEMPLATE = re.compile(r"(\$[0-9a-zA-Z_\-]+)+")
+# As APISIX tells them.
+_APISIX_VARIABLE = (
+    "^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)"
+    "|arg_[0-9a-zA-z_-]+)$"
+)
+_APISIX_FIELD = "^[a-zA-Z0-9-_]+$"
+_APISIX_TEMPLATE = r"(\$[0-9a-zA-Z_-]+)+"
+
+
+def _no_match(pattern: str, key: str) -> str:
+    return f"{INVALID}{no_match(pattern, key)}"
 
 
 class KeepalivePool(Model):
@@ -41,9 +54,12 @@ class UpstreamTls(Model):
     @model_validator(mode="after")
     def _one_certificate(self) -> Self:
         if (self.client_cert is None) != (self.client_key is None):
-            raise Refused('"client_cert" and "client_key" need each other')
+            given, absent = ("client_cert", "client_key") if self.client_cert else ("client_key", "client_cert")
+            text = dependent(given, f'property "{absent}" is required')
+            raise Refused('"client_cert" and "client_key" need each other', text)
         if self.client_cert_id is not None and self.client_cert is not None:
-            raise Refused('only one of "client_cert_id" and "client_cert" is allowed')
+            sentence = 'only one of "client_cert_id" and "client_cert" is allowed'
+            raise Refused(sentence, dependent("client_cert|client_key", NOT))
         return self
 
 
@@ -75,11 +91,11 @@ class Upstream(Resource):
     def _rules(self) -> Self:
         if self.nodes is None:
             if self.service_name is None and self.discovery_type is None:
-                raise Refused('needs "nodes", or "service_name" with "discovery_type"')
+                raise Refused('needs "nodes", or "service_name" with "discovery_type"', ONE)
             if self.service_name is None or self.discovery_type is None:
-                raise Refused('"service_name" and "discovery_type" need each other')
+                raise Refused('"service_name" and "discovery_type" need each other', ONE)
         elif self.service_name is not None or self.discovery_type is not None:
-            raise Refused('only one of "nodes" and "service_name" with "discovery_type" is allowed')
+            raise Refused('only one of "nodes" and "service_name" with "discovery_type" is allowed', ONE_OF_BOTH)
         if self.pass_host == "rewrite" and not self.upstream_host:
             raise Refused('"upstream_host" can\'t be empty when "pass_host" is "rewrite"')
         if self.type == "chash":
@@ -90,10 +106,14 @@ class Upstream(Resource):
         if self.hash_on == "consumer":
             return
         if not self.key:
-            raise Refused(f'missing "key": a chash upstream that hashes on {self.hash_on} needs it')
+            sentence = f'missing "key": a chash upstream that hashes on {self.hash_on} needs it'
+            raise Refused(sentence, "missing key", True)
         if self.hash_on == "vars" and not _VARIABLE.match(self.key):
-            raise Refused(f'"key" {self.key!r} is not a variable that can be hashed on (uri, remote_addr, arg_x, ...)')
+            sentence = f'"key" {self.key!r} is not a variable that can be hashed on (uri, remote_addr, arg_x, ...)'
+            raise Refused(sentence, _no_match(_APISIX_VARIABLE, self.key), True)
         if self.hash_on in ("header", "cookie") and not _FIELD.match(self.key):
-            raise Refused(f'"key" {self.key!r} is not the name of a {self.hash_on}')
+            sentence = f'"key" {self.key!r} is not the name of a {self.hash_on}'
+            raise Refused(sentence, _no_match(_APISIX_FIELD, self.key), True)
         if self.hash_on == "vars_combinations" and not _TEMPLATE.search(self.key):
-            raise Refused(f'"key" {self.key!r} names no variable, as $remote_addr does')
+            sentence = f'"key" {self.key!r} names no variable, as $remote_addr does'
+            raise Refused(sentence, _no_match(_APISIX_TEMPLATE, self.key), True)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from bascule.model.change import Change
 from bascule.model.consumer import Consumer
 from bascule.model.upstream import Upstream
+from bascule.snapshot.certificates import check_tls
 from bascule.snapshot.compiled_upstream import CompiledUpstream
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.upstream_compiler import Served, compile_upstream, not_served
@@ -44,6 +45,7 @@ def checked_upstream(
     """`parts`: where the upstream stands in its item."""
     if conf is None:
         return None
+    check_tls(conf.tls, parts, faults)
     for attribute, sentence in not_served(conf, served):
         faults.add((*parts, attribute), sentence)
     return compile_upstream(conf, key, id, previous, served.pool)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from bascule.errors.sentences import nearest
+from bascule.errors.sentences import MOST, nearest
 from bascule.match.expression import Expression, ExpressionError, compile_expression
 from bascule.model.plugin_metadata import own_attributes
 from bascule.plugin.registry import PluginDisabled, UnknownPlugin
@@ -73,6 +73,8 @@ class PluginCompiler:
             found = self._check_one(name, conf, previous.instances.get(name) if previous else None, faults)
             if found is not None:
                 checked.append(found)
+            if len(faults.found) > MOST:
+                break
         return checked
 
     def build(
@@ -93,11 +95,14 @@ class PluginCompiler:
             return previous
         return PluginSet(holder, instances) if instances else None
 
-    def check_anyway(self, value: Any, faults: Faults) -> None:
+    def check_anyway(self, value: Any, faults: Faults, of_consumer: bool = False) -> None:
         """For an item whose own attributes are wrong already: what is wrong with its plugins, as far as can be read."""
         plugins = value.get("plugins") if isinstance(value, dict) else None
         if isinstance(plugins, dict):
-            self.check({name: conf for name, conf in plugins.items() if isinstance(conf, dict)}, None, faults)
+            readable = {name: conf for name, conf in plugins.items() if isinstance(conf, dict)}
+            if of_consumer:
+                _, readable = self.check_auth(readable, faults)
+            self.check(readable, None, faults)
 
     def check_auth(
         self, plugins: dict[str, dict[str, Any]] | None, faults: Faults
@@ -106,7 +111,7 @@ class PluginCompiler:
         found: list[Auth] = []
         others: dict[str, dict[str, Any]] = {}
         for name, conf in (plugins or {}).items():
-            plugin_class = self._plugin_class(name, faults)
+            plugin_class = self._plugin_class(name, faults) if len(faults.found) <= MOST else None
             if plugin_class is None:
                 continue
             model = plugin_class.ConsumerConfig

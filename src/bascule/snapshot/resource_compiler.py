@@ -15,7 +15,10 @@ from bascule.model.credential import Credential
 from bascule.model.kinds import KINDS, model_of
 from bascule.model.secret import MANAGERS
 from bascule.model.service import Service
+from bascule.model.ssl import Ssl
+from bascule.model.stream_route import StreamRoute
 from bascule.model.upstream import Upstream
+from bascule.snapshot.certificates import check_ssl, check_tls
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.item_check import checked_upstream, interned, shared, validated
 from bascule.snapshot.plugin_compiler import PluginCompiler
@@ -32,6 +35,7 @@ from bascule.snapshot.route_compiler import RouteCompiler
 from bascule.snapshot.upstream_compiler import Served
 
 M = TypeVar("M", bound=BaseModel)
+ONLY_AUTH = "only supports auth type plugins in consumer credential"
 Compile = Callable[[Change, bytes, Any, Faults], Record | None]
 
 
@@ -49,6 +53,8 @@ class ResourceCompiler:
             "plugin_configs": self._holder,
             "global_rules": self._holder,
             "plugin_metadata": self._metadata,
+            "ssls": self._ssl,
+            "stream_routes": self._stream_route,
         }
 
     def compile(self, change: Change, packed: bytes, previous: Record | None, faults: Faults) -> Record | None:
@@ -67,6 +73,29 @@ class ResourceCompiler:
             return None
         conf = validated(model, change, faults)
         return None if conf is None else Record(packed, change.file, change.line)
+
+    def _ssl(self, change: Change, packed: bytes, previous: Any, faults: Faults) -> Record | None:
+        conf = validated(Ssl, change, faults)
+        if conf is None:
+            return None
+        check_ssl(conf, faults)
+        return None if faults else Record(packed, change.file, change.line)
+
+    def _stream_route(self, change: Change, packed: bytes, previous: Any, faults: Faults) -> Record | None:
+        """Kept, and not served yet; no plugin and no protocol for streams is there."""
+        conf = validated(StreamRoute, change, faults)
+        if conf is None:
+            return None
+        if conf.upstream is not None:
+            check_tls(conf.upstream.tls, ("upstream",), faults)
+        for name in conf.plugins or ():
+            sentence = f'plugin "{name}" can\'t be used in a stream route'
+            faults.add(("plugins", name), sentence, f"unknown plugin [{name}]", semantic=True)
+        if conf.protocol is not None:
+            name = conf.protocol.name
+            sentence = f'there is no protocol "{name}"'
+            faults.add(("protocol", "name"), sentence, f"unknown protocol [{name}]", semantic=True)
+        return None if faults else Record(packed, change.file, change.line)
 
     def _upstream(
         self, change: Change, packed: bytes, previous: UpstreamRecord | None, faults: Faults
@@ -130,6 +159,7 @@ class ResourceCompiler:
     ) -> ConsumerRecord | None:
         conf = validated(Consumer, change, faults)
         if conf is None:
+            self._plugins.check_anyway(change.value, faults, of_consumer=True)
             return None
         auths, others = self._plugins.check_auth(conf.plugins, faults)
         old_set = previous.plugins if previous else None
@@ -158,11 +188,11 @@ class ResourceCompiler:
             faults.add(("id",), 'must have the form "username/credentials/id"')
         conf = validated(Credential, change, faults)
         if conf is None:
+            self._plugins.check_anyway(change.value, faults, of_consumer=True)
             return None
         auths, others = self._plugins.check_auth(conf.plugins, faults)
         for name in others:
-            told = "only supports auth type plugins in consumer credential"
-            faults.add(("plugins", name), told, semantic=True)
+            faults.add(("plugins", name), ONLY_AUTH, semantic=True)
         if faults:
             return None
         return CredentialRecord(

@@ -33,6 +33,7 @@ class RouteCompiler:
         conf = validated(Route, change, faults)
         if conf is None:
             self._plugins.check_anyway(change.value, faults)
+            self._check_condition(change.value, faults)
             return self._refusing_route(change, packed, faults)
         condition = None if conf.vars is None else check_expression(conf.vars, ("vars",), faults)
         if faults:
@@ -52,6 +53,12 @@ class RouteCompiler:
             record.upstream = upstream
             record.plugins = plugins
         return record
+
+    def _check_condition(self, value: object, faults: Faults) -> None:
+        """Of a route whose own attributes are wrong already."""
+        vars = value.get("vars") if isinstance(value, dict) else None
+        if isinstance(vars, list):
+            check_expression(vars, ("vars",), faults)
 
     def _refusing_route(self, change: Change, packed: bytes, faults: Faults) -> RouteRecord | None:
         """The model doesn't fit: reads the match alone, unless it hangs on something that can't be known."""

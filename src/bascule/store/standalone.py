@@ -9,9 +9,10 @@ from typing import Any
 
 from bascule.errors.sentences import nearest
 from bascule.model.kinds import KINDS
+from bascule.store.keys import NESTED
 
 Path = tuple[str | int, ...]
-_LISTS = tuple(kind for kind in KINDS if kind != "credentials")
+_LISTS = tuple(kind for kind in KINDS if kind not in NESTED)
 _VERSION_KEY = re.compile(r"\w+_conf_version")  # of APISIX's API-driven mode: nothing to a file
 
 

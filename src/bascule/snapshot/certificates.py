@@ -1,0 +1,84 @@
+"""Certificates and keys of resources: do they parse, and do they belong together? Expired ones are allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from bascule.model.ssl import Ssl
+from bascule.model.upstream import UpstreamTls
+from bascule.snapshot.faults import Faults
+
+_REFERENCE = re.compile(r"\$(env|secret)://", re.IGNORECASE)
+_NO_CERT = "failed to parse cert: PEM_read_bio_X509_AUX() failed"
+_NO_KEY = "failed to parse key: PEM_read_bio_PrivateKey() failed"
+_MISMATCH = "failed to parse key: the key and the cert don't belong together"
+Parts = tuple[str | int, ...]
+
+
+def check_ssl(ssl: Ssl, faults: Faults) -> None:
+    """The pair, the further pairs, and what clients are checked by."""
+    _check_pair(ssl.cert, ssl.key, ("cert",), ("key",), "", faults)
+    for index, (cert, key) in enumerate(zip(ssl.certs or (), ssl.keys or (), strict=True)):
+        before = f"failed to handle cert-key pair[{index + 1}]: "
+        _check_pair(cert, key, ("certs", index), ("keys", index), before, faults)
+    if ssl.client is not None and not _REFERENCE.match(ssl.client.ca) and not _certificates(ssl.client.ca):
+        faults.add(("client", "ca"), _sentence(ssl.client.ca, "certificate"), _NO_CERT, semantic=True)
+
+
+def check_tls(tls: UpstreamTls | None, parts: Sequence[str], faults: Faults) -> None:
+    """The certificate that an upstream is shown. `parts`: where the upstream stands in its resource."""
+    if tls is not None and tls.client_cert is not None and tls.client_key is not None:
+        at = (*parts, "tls")
+        _check_pair(tls.client_cert, tls.client_key, (*at, "client_cert"), (*at, "client_key"), "", faults)
+
+
+def _check_pair(cert: str, key: str, cert_at: Parts, key_at: Parts, before: str, faults: Faults) -> None:
+    """A secret reference is somebody else's to check. `before`: how APISIX begins its text."""
+    referred = _REFERENCE.match(cert) is not None
+    certificates = [] if referred else _certificates(cert)
+    if not certificates and not referred:
+        faults.add(cert_at, _sentence(cert, "certificate"), before + _NO_CERT, semantic=True)
+    if _REFERENCE.match(key):
+        return
+    public = _public_key(key)
+    if public is None:
+        faults.add(key_at, _sentence(key, "private key"), before + _NO_KEY, semantic=True)
+    elif certificates and public != _spki(certificates[0]):
+        faults.add(key_at, "doesn't belong to the certificate", before + _MISMATCH, semantic=True)
+
+
+def _certificates(pem: str) -> list[x509.Certificate]:
+    """Empty when one of them can't be read."""
+    try:
+        return x509.load_pem_x509_certificates(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        return []
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    try:
+        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):  # of a kind of key that this OpenSSL doesn't know
+        return b""
+
+
+def _public_key(pem: str) -> bytes | None:
+    try:
+        key = serialization.load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it is encrypted
+        return None
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _sentence(pem: str, what: str) -> str:
+    if "-----BEGIN" not in pem:
+        return f"is no {what}: PEM text begins with -----BEGIN"
+    if "ENCRYPTED" in pem:
+        return f"is an encrypted {what}: store it without a passphrase"
+    return f"is no {what} that can be read"
