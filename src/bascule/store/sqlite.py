@@ -34,17 +34,20 @@ _IDS_AT_ONCE = 1000
 _RETRY_S = 1.0
 _BREATH_S = 0.01  # between steps of pruning when nothing else is asked
 _CLOCK_S = 0.5  # the system's clock may be set meanwhile: expiry is looked at so often
-_UNREAD_BYTES = 64 << 20
 _EVENT_BYTES = 200  # besides the value, about
 
 
 class SqliteStore:
-    """`history`: how many revisions are kept at least; `clock`: Unix seconds."""
+    """`history`: how many revisions are kept; `clock`: Unix seconds; `unread_bytes`: how far a watcher may fall behind
+    before it gets all anew."""
 
-    def __init__(self, path: Path, *, history: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, *, history: int, clock: Callable[[], float] = time.time, unread_bytes: int = 64 << 20
+    ) -> None:
         self._path = path
         self._history = history
         self._clock = clock
+        self._unread_bytes = unread_bytes
         self._trouble: str | None = None
         self._open: _Open | None = None
         self._watchers: list[_Watcher] = []
@@ -104,7 +107,7 @@ class SqliteStore:
 
     async def watch(self) -> AsyncIterator[Batch]:
         """A watcher that falls far behind gets a complete batch instead of the steps that it missed."""
-        watcher = _Watcher()
+        watcher = _Watcher(self._unread_bytes)
         self._watchers.append(watcher)
         try:
             while True:
@@ -305,7 +308,8 @@ class _Open:
 class _Watcher:
     """What a watcher hasn't read yet, as long as it isn't too much."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._steps: deque[tuple[Batch, int]] = deque()
         self._bytes = 0
         self._lost = False
@@ -321,7 +325,7 @@ class _Watcher:
         size = sum(_EVENT_BYTES + len(event.value or b"") for event in step.events)
         self._steps.append((step, size))
         self._bytes += size
-        if self._bytes > _UNREAD_BYTES and len(self._steps) > 1:
+        if self._bytes > self._most_bytes and len(self._steps) > 1:
             self.clear()
             self._lost = True
         self._news.set()
