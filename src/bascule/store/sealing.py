@@ -52,6 +52,13 @@ class Sealer:
         _change_private_keys(kind, plain, self._unseal)
         return plain
 
+    def hide(self, kind: str, value: Mapping[str, Any], instead: str) -> dict[str, Any]:
+        """A copy with `instead` (the object itself) for each text that is secret, whether secrets are sealed or not."""
+        hidden = dict(value)
+        self._change_plugins(kind, hidden, lambda text: instead)
+        _change_private_keys(kind, hidden, lambda text: instead)
+        return hidden
+
     # ---- where
 
     def _change_plugins(self, kind: str, value: dict[str, Any], change: Change) -> None:
