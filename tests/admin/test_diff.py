@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bascule.admin.diff import ABSENT, HIDDEN, Difference, differences, hide
+from bascule.admin.diff import ABSENT, HIDDEN, Difference, at, differences, hide, replaced
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
@@ -66,6 +66,15 @@ def test_hiding_leaves_the_value_itself_alone() -> None:
     assert hide(value, [("keys", 1), ("absent", "x")]) == {"keys": ["a", HIDDEN], "other": 1}
     assert value == {"keys": ["a", "b"], "other": 1}
     assert hide(value, []) is value
+
+
+def test_places() -> None:
+    value = {"a": [{"b": 1}]}
+    assert at(value, ("a", 0, "b")) == 1
+    assert at(value, ("a", 1)) is at(value, ("a", "b")) is at(value, ("a", 0, "b", "c")) is ABSENT
+    assert replaced(value, ("a", 0, "b"), 2) == {"a": [{"b": 2}]}
+    assert replaced(value, (), 2) == 2
+    assert value == {"a": [{"b": 1}]}
 
 
 def test_told_as_json() -> None:

@@ -223,3 +223,11 @@ def test_what_holds_no_secret_is_shared_with_the_copy() -> None:
     assert plain == route
     assert plain is not route
     assert all(plain[name] is route[name] for name in route)
+
+
+def test_hidden_whether_sealed_or_not() -> None:
+    value = {**plugins(key_auth={"key": "k", "header": "h"}), "upstream": {"tls": {"client_key": PEM}}}
+    for enabled in (True, False):
+        hidden = sealer(enabled=enabled).hide("routes", value, "*")
+        assert hidden == {**plugins(key_auth={"key": "*", "header": "h"}), "upstream": {"tls": {"client_key": "*"}}}
+    assert key_of(value) == "k"

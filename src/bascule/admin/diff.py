@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bascule.errors.sentences import json_path
@@ -41,6 +41,31 @@ def differences(before: Any, after: Any, secret: Iterable[Place] = ()) -> list[D
         Difference(json_path(place), _shown(place, old, hidden), _shown(place, new, hidden))
         for place, old, new in _walk((), before, after)
     ]
+
+
+def at(value: Any, place: Place) -> Any:
+    """What stands at a place; ABSENT when there is nothing."""
+    for part in place:
+        inside = isinstance(part, int) and part < len(value) if isinstance(value, list) else _has(value, part)
+        if not inside:
+            return ABSENT
+        value = value[part]
+    return value
+
+
+def _has(value: Any, part: str | int) -> bool:
+    return isinstance(value, Mapping) and part in value
+
+
+def replaced(value: Any, place: Place, inner: Any) -> Any:
+    """A copy with `inner` at a place that exists."""
+    if not place:
+        return inner
+    part, rest = place[0], place[1:]
+    if isinstance(value, list):
+        assert isinstance(part, int)
+        return [*value[:part], replaced(value[part], rest, inner), *value[part + 1 :]]
+    return {**value, part: replaced(value[part], rest, inner)}
 
 
 def hide(value: Any, secret: Iterable[Place]) -> Any:

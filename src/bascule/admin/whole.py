@@ -1,0 +1,129 @@
+"""The whole configuration in a live store: read at one revision, written in one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from bascule.admin.links import links
+from bascule.admin.plan import PlannedStep
+from bascule.store.entry import Condition, Delete, Entry, Exists, LiveStore, Operation, Origin, Put, Unchanged
+from bascule.store.keys import KINDS, NESTED, key_of, kind_and_id
+from bascule.store.stored_value import NotAResource, format_value, parse_value
+
+Item = tuple[str, str]  # kind, id
+# Beside the resources: what a client that replaces the whole said of it. No resource, so that nobody serves it.
+MARK_KEY = "standalone/mark"
+
+
+@dataclass(slots=True)
+class Whole:
+    """`items`: values with their secrets in plain text. `modified`: the revision of each. `mark`: what MARK_KEY
+    holds. `unreadable`: resources whose stored value is no JSON object; they can only be replaced or deleted."""
+
+    items: dict[Item, dict[str, Any]] = field(default_factory=dict)
+    revision: int = 0
+    modified: dict[Item, int] = field(default_factory=dict)
+    mark: dict[str, Any] = field(default_factory=dict)
+    unreadable: list[Item] = field(default_factory=list)
+
+
+class Keeper(Protocol):
+    """Where a whole configuration is kept."""
+
+    async def read(self) -> Whole:
+        """Raises StoreUnavailable."""
+
+    async def write(
+        self,
+        before: Whole,
+        steps: Sequence[PlannedStep],
+        desired: Mapping[Item, Mapping[str, Any]],
+        origin: Origin,
+        mark: Mapping[str, Any] | None,
+    ) -> int:
+        """All of `steps` or nothing; the revision. `mark` None: stays as it was. Raises Conflict when something changed
+        since `before` was read, and StoreUnavailable."""
+
+
+class Seals(Protocol):
+    def seal(self, kind: str, value: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def unseal(self, kind: str, value: Mapping[str, Any]) -> dict[str, Any]: ...
+
+
+class StoreKeeper:
+    """A live store."""
+
+    def __init__(self, store: LiveStore, sealer: Seals, *, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._clock = clock
+
+    async def read(self) -> Whole:
+        entries, revision = await self._store.list("")
+        return await asyncio.to_thread(self._whole, entries, revision)
+
+    def _whole(self, entries: Sequence[Entry], revision: int) -> Whole:
+        whole = Whole(revision=revision)
+        for entry in entries:
+            item = kind_and_id(entry.key)
+            try:
+                if item is not None:
+                    whole.modified[item] = entry.modified
+                    whole.items[item] = self._sealer.unseal(item[0], parse_value(entry.value))
+                elif entry.key == MARK_KEY:
+                    whole.mark = parse_value(entry.value)
+                    whole.modified["", MARK_KEY] = entry.modified
+            except NotAResource:
+                if item is not None:
+                    whole.items[item] = {}
+                    whole.unreadable.append(item)
+        return whole
+
+    def unsealed(self, state: Mapping[str, bytes]) -> dict[Item, dict[str, Any]]:
+        """Of an older state: key -> stored value."""
+        return self._whole([Entry(key, value, 0, 0) for key, value in state.items()], 0).items
+
+    async def write(
+        self,
+        before: Whole,
+        steps: Sequence[PlannedStep],
+        desired: Mapping[Item, Mapping[str, Any]],
+        origin: Origin,
+        mark: Mapping[str, Any] | None,
+    ) -> int:
+        now = int(self._clock())
+        operations: list[Operation] = []
+        conditions: dict[Condition, None] = {}
+        written = {(step.kind, step.id) for step in steps}
+        for step in steps:
+            item = step.kind, step.id
+            key, expect = key_of(*item), before.modified.get(item, 0)
+            if step.action == "delete":
+                operations.append(Delete(key, expect=expect))
+                continue
+            value = stored(*item, desired[item], before.items.get(item), now)
+            operations.append(Put(key, format_value(self._sealer.seal(step.kind, value)), expect=expect))
+            for link in links(*item, value):
+                if (link.kind, link.id) not in written:
+                    conditions[Exists(key_of(link.kind, link.id))] = None
+        if any(step.action == "delete" for step in steps):
+            # Nobody may have begun to refer to what goes, nor added what the plan doesn't know.
+            conditions |= {Unchanged(f"{kind}/", before.revision): None for kind in KINDS}
+        if mark is not None:
+            data = json.dumps(mark, sort_keys=True).encode()
+            operations.append(Put(MARK_KEY, data, expect=before.modified.get(("", MARK_KEY), 0)))
+        if not operations:
+            return before.revision
+        return await self._store.write(operations, origin, list(conditions))
+
+
+def stored(kind: str, id: str, value: Mapping[str, Any], before: Mapping[str, Any] | None, now: int) -> dict[str, Any]:
+    """A value as stores have it: with its id and its times (Unix seconds)."""
+    own = {} if kind == "consumers" else {"id": id.rpartition("/")[2] if kind in NESTED else id}
+    created = value.get("create_time", (before or {}).get("create_time", now))
+    return {**value, **own, "create_time": created, "update_time": now}
