@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from bascule.control.source import Step
@@ -38,8 +38,8 @@ class Told:
 
 
 class Reversing:
-    def unseal(self, kind: str, value: dict[str, Any]) -> dict[str, Any]:
-        return value | {"unsealed": kind}
+    def unseal(self, kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(value) | {"unsealed": kind}
 
 
 async def steps(store: Told, *batches: Batch) -> list[Step]:

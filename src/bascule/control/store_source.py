@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from bascule.control.source import Step
@@ -15,7 +15,7 @@ from bascule.store.stored_value import NotAResource, parse_value
 
 
 class Unsealer(Protocol):
-    def unseal(self, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+    def unseal(self, kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
         """A copy with the secret fields in plain text."""
 
 
