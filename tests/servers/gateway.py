@@ -78,7 +78,8 @@ class Gateway:
         config_path.write_text(yaml.safe_dump(merged(base, given), sort_keys=False))
         self.resources_path.write_text(as_resources(resources))
         argv = [*prefix, BASCULE, "run", "--config", str(config_path), "--workers", str(workers), *args]
-        own = {"LD_PRELOAD": os.environ.get("LD_PRELOAD", ""), **(env or {})}
+        self._argv = argv
+        self._env = own = {"LD_PRELOAD": os.environ.get("LD_PRELOAD", ""), **(env or {})}
         self.process = ServerProcess(argv, directory / "output.log", cwd=directory, env=own)
         if wait:
             self.ready_line = self.process.wait_line("ready", timeout_s=30)
@@ -145,6 +146,13 @@ class Gateway:
         """The process ids of the workers: the supervisor's children."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
+
+    def restart(self) -> None:
+        """Stops it and starts it again, with the same files; the log begins anew."""
+        self.stop()
+        self.process.log_path.unlink()
+        self.process = ServerProcess(self._argv, self.directory / "output.log", cwd=self.directory, env=self._env)
+        self.ready_line = self.process.wait_line("ready", timeout_s=30)
 
     def stop(self) -> int:
         """SIGTERM: drains and ends; returns the exit code."""

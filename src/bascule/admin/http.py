@@ -197,7 +197,7 @@ class AdminApi:
         return await administration.patch(kind.name, id, path, body, request.wish(), form)
 
     async def _response(self, request: web.Request, answer: Answer) -> web.Response:
-        headers = dict(answer.headers)
+        headers = {"Server": "Bascule", **answer.headers}
         if answer.revision is not None and answer.status < 300:
             try:
                 async with asyncio.timeout(self._admin.apply_timeout):

@@ -21,14 +21,15 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
     if missing:
         return fail(f"not compiled: {', '.join(missing)}; build the package again (pip install .)")
     # From here on: what they import needs the compiled modules.
-    from bascule.control.file_source import FileSource
+    from bascule.cli.composition import add_services, make_parts
     from bascule.control.fleet import StartFailed
     from bascule.control.handover import HandoverFailed, Taker, address_of
     from bascule.control.launch import Launch
     from bascule.control.listening import ListenFailed
     from bascule.control.logs import set_up
     from bascule.control.supervisor import Supervisor
-    from bascule.store.file import FileStore
+    from bascule.store.entry import StoreUnavailable
+    from bascule.store.generated import SecretFileRefused
 
     def launch_of(configured: Configured) -> Launch:
         return Launch(
@@ -64,21 +65,26 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
 
     async def serve() -> None:
         taker = None if take_over is None else Taker(upgrade_address)
-        await Supervisor(
+        parts = make_parts(configured)
+        supervisor = Supervisor(
             launch,
-            FileSource(FileStore(configured.resources_path, environ=os.environ)),
+            parts.source,
             version=package_version("bascule"),
             strict=strict,
             say=say,
             read_launch=lambda: launch_of(read_settings(config)),
             upgrade_address=upgrade_address,
-        ).run(taker)
+        )
+        notice = add_services(configured, parts, supervisor)
+        if notice is not None:
+            print(notice, flush=True)
+        await supervisor.run(taker)
 
     try:
         asyncio.run(serve())
-    except ConfigRefused as error:
+    except (ConfigRefused, OSError) as error:
         return fail_with(error)
-    except (ListenFailed, StartFailed, HandoverFailed) as error:
+    except (ListenFailed, StartFailed, HandoverFailed, SecretFileRefused, StoreUnavailable) as error:
         return fail(str(error))
     return 0
 

@@ -1,0 +1,109 @@
+"""Puts a gateway's parts together: the store that the settings name, and what serves it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from bascule.admin.access import Access
+from bascule.admin.administration import Administration
+from bascule.admin.http import BASE, AdminApi, handlers_of
+from bascule.admin.tls import admin_tls
+from bascule.admin.validator import Validator
+from bascule.cli.settings_file import Configured
+from bascule.control.file_source import FileSource
+from bascule.control.http_service import HttpService
+from bascule.control.source import Source
+from bascule.control.store_source import StoreSource
+from bascule.control.supervisor import Supervisor
+from bascule.model.admin_settings import AdminKey
+from bascule.plugin.registry import Registry, UnknownPlugin
+from bascule.snapshot.references import from_environment
+from bascule.store import generated
+from bascule.store.entry import LiveStore
+from bascule.store.file import FileStore
+from bascule.store.sealing import Sealer
+from bascule.store.sqlite import SqliteStore
+
+
+@dataclass(slots=True)
+class Parts:
+    """Of one gateway. `store` and `administration`: None with a standalone file."""
+
+    source: Source
+    registry: Registry
+    store: LiveStore | None = None
+    sealer: Sealer | None = None
+    administration: Administration | None = None
+
+
+def make_parts(configured: Configured) -> Parts:
+    """Opens nothing yet, but makes the store's folder and keys. Raises SecretFileRefused, OSError."""
+    settings = configured.settings
+    configured.allow_imports()
+    registry = Registry(settings.plugins, configured.user_plugins)
+    store = make_store(configured)
+    if store is None:
+        return Parts(FileSource(FileStore(configured.resources_path, environ=os.environ)), registry)
+    sealer = make_sealer(configured, registry)
+    validator = Validator(registry, resolve=from_environment(os.environ), attr=settings.attr)
+    prefix = settings.etcd.prefix if settings.provider == "etcd" else "/apisix"
+    administration = Administration(store, validator, sealer, prefix=prefix)
+    return Parts(StoreSource(store, sealer), registry, store, sealer, administration)
+
+
+def make_store(configured: Configured) -> LiveStore | None:
+    """None: a standalone file."""
+    settings = configured.settings
+    if settings.provider == "sqlite":
+        return SqliteStore(configured.store_folder / "bascule.db", history=settings.bascule.store.history)
+    return None
+
+
+def make_sealer(configured: Configured, registry: Registry) -> Sealer:
+    encryption = configured.settings.apisix.data_encryption
+    keyring = encryption.keyring or generated.keyring(configured.store_folder)
+
+    def fields_of(plugin: str) -> tuple[str, ...]:
+        try:
+            return registry.get(plugin).encrypt_fields
+        except (UnknownPlugin, LookupError):
+            return ()
+
+    return Sealer(keyring, fields_of, encryption.enable_encrypt_fields)
+
+
+def admin_keys(configured: Configured) -> tuple[tuple[AdminKey, ...], str | None]:
+    """With the generated one filled in, and that one if it is new: it is shown once."""
+    new = None
+    keys = []
+    for key in configured.settings.deployment.admin.admin_key:
+        if not key.key:
+            value, fresh = generated.admin_key(configured.store_folder)
+            new = value if fresh else new
+            key = key.model_copy(update={"key": value})
+        keys.append(key)
+    return tuple(keys), new
+
+
+def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -> str | None:
+    """The supervisor's further HTTP servers; what is to be said once. Raises as `make_parts`, and ConfigRefused."""
+    settings = configured.settings
+    admin = settings.deployment.admin
+    if not settings.serves_admin or parts.administration is None:
+        return None
+    keys, new = admin_keys(configured) if admin.admin_key_required else ((), None)
+    api = AdminApi(
+        parts.administration,
+        admin,
+        Access(admin, keys),
+        applied=supervisor.applied,
+        handlers=handlers_of(),
+    )
+    listen = admin.admin_listen
+    supervisor.add_service(
+        HttpService("admin", "the Admin API", api.app, listen.ip, listen.port, BASE, admin_tls(admin))
+    )
+    if new is None:
+        return None
+    return f"the key of the Admin API, shown this once (it is kept in {configured.store_folder / 'admin.key'}): {new}"

@@ -1,0 +1,50 @@
+from typing import Any
+
+import pytest
+
+from bascule.admin.answer import Refusal
+from bascule.admin.listing import filtered, page_of
+
+ITEMS = [
+    {"value": {"id": "1", "name": "alpha", "uri": "/a", "labels": {"env": "x"}, "service_id": "1"}},
+    {"value": {"id": "2", "name": "beta", "uris": ["/b", "/both"]}},
+    {"value": {"id": "3", "uri": "/a/b", "service_id": 1, "upstream_id": "2"}},
+]
+
+
+def ids(query: dict[str, str]) -> list[str]:
+    return [item["value"]["id"] for item in filtered(ITEMS, query, ("service_id", "upstream_id"))]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, ["1", "2", "3"]),
+        ({"name": "^al"}, ["1"]),
+        ({"uri": "b"}, ["2", "3"]),
+        ({"label": "env"}, ["1"]),
+        ({"filter": "service_id=1"}, ["1", "3"]),
+        ({"filter": "service_id=1&upstream_id=2"}, ["3"]),
+        ({"filter": "service_id=7&service_id=1"}, ["1", "3"]),
+        ({"filter": "name=alpha"}, ["1", "2", "3"]),
+    ],
+)
+def test_filters(query: dict[str, str], found: list[str]) -> None:
+    assert ids(query) == found
+
+
+def test_a_filter_that_is_no_expression_is_refused() -> None:
+    with pytest.raises(Refusal) as caught:
+        ids({"name": "("})
+    assert caught.value.answer.status == 400
+
+
+def test_pages() -> None:
+    items: list[dict[str, Any]] = [{"n": n} for n in range(25)]
+    assert page_of(items, {"page": "2"}) == items
+    assert page_of(items, {"page": "2", "page_size": "10"}) == items[10:20]
+    assert page_of(items, {"page": "0", "page_size": "10"}) == items[:10]
+    assert page_of(items, {"page": "9", "page_size": "10"}) == []
+    with pytest.raises(Refusal) as caught:
+        page_of(items, {"page": "1", "page_size": "501"})
+    assert caught.value.answer.body == {"error_msg": "page_size must be between 10 and 500"}
