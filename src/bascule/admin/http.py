@@ -19,7 +19,6 @@ from bascule.admin.permit import Permit
 from bascule.admin.resource_kind import KINDS, ResourceKind
 from bascule.admin.strict_json import BadJson, read_json
 from bascule.admin.version2 import as_version2
-from bascule.errors.sentences import nearest
 from bascule.model.admin_settings import Admin
 from bascule.store.keys import NESTED
 
@@ -152,11 +151,7 @@ class AdminApi:
         id is that of what it belongs to, and the path None."""
         kind = KINDS.get(first)
         if kind is None or first in NESTED:
-            known = [name for name in KINDS if name not in NESTED] + list(self._handlers)
-            message = f"Unsupported resource type: {first}"
-            raise Refusal(
-                Answer(404, {"error_msg": message} | ({"hint": hint} if (hint := nearest(first, known)) else {}))
-            )
+            raise refuse(404, f"Unsupported resource type: {first}")
         if len(rest) >= 2 and NESTED.get(rest[1]) == first:
             kind = KINDS[rest[1]]
             if len(rest) == 2:
