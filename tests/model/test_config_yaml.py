@@ -57,6 +57,16 @@ def test_what_is_on_by_default_and_not_here_is_named() -> None:
     assert parse_settings(b"apisix: {ssl: {enable: false}}", None, {}).ignored == ()
 
 
+def test_stream_proxying_is_read_and_named() -> None:
+    settings = parse_settings(b"apisix: {ssl: {enable: false}, proxy_mode: 'http&stream'}", None, {})
+    assert "only http is served" in str(settings.ignored[0])
+
+
+def test_no_key_at_all_means_a_generated_one() -> None:
+    for text in (b"deployment: {admin: {admin_key: }}", b"deployment: {admin: {admin_key: []}}", b""):
+        assert [key.key for key in parse_settings(text, None, {}).deployment.admin.admin_key] == [""]
+
+
 def test_a_section_with_nothing_in_it_is_as_good_as_absent() -> None:
     assert parse_settings(b"apisix:\nnginx_config:\n  http:\nplugins:\n", None, {}) == parse_settings(b"", None, {})
 

@@ -61,7 +61,7 @@ class AdminKey(Section):
 
 
 def _keys(value: object) -> object:
-    return () if value is None or value == "" else value
+    return [{}] if value in (None, "", [], {}) else value
 
 
 class AdminTls(Section):

@@ -63,6 +63,8 @@ def _dormant(settings: Settings) -> tuple[IgnoredKey, ...]:
     if settings.apisix.ssl.enable:
         ports = ", ".join(str(listen.port) for listen in settings.apisix.ssl.listen)
         found.append(IgnoredKey("apisix.ssl", f"TLS towards clients isn't here yet: not listening on {ports}"))
+    if settings.apisix.proxy_mode != "http":
+        found.append(IgnoredKey("apisix.proxy_mode", "TCP and UDP proxying isn't here yet: only http is served"))
     if any(listen.enable_http2 or listen.enable_http3 for listen in settings.apisix.node_listen):
         found.append(IgnoredKey("apisix.node_listen.enable_http2", "HTTP/2 and HTTP/3 aren't here yet"))
     return tuple(found)

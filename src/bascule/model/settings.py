@@ -60,7 +60,7 @@ class Apisix(Section):
     normalize_uri_like_servlet: bool = False
     match_uri_encoded_slash: bool = False
     router: Router = Router()
-    proxy_mode: Literal["http"] = "http"
+    proxy_mode: Literal["http", "stream", "http&stream"] = "http"
     dns_resolver: tuple[str, ...] = ()
     dns_resolver_valid: Duration | None = None
     enable_resolv_search_opt: bool = True
