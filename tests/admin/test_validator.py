@@ -32,6 +32,17 @@ def validator():
             "1",
             {"uri": "/", "plugins": {"limit-count": {"count": 1, "time_window": 1, "key": "$env://COUNT_KEY"}}},
         ),
+        # Whoever serves it may know more than this process.
+        (
+            "routes",
+            "1",
+            {"uri": "/", "plugins": {"proxy-rewrite": {"uri": "$env://NONE", "host": "$secret://vault/1/a/b"}}},
+        ),
+        (
+            "consumers",
+            "jack",
+            {"username": "jack", "plugins": {"key-auth": {"key": "$secret://vault/1/a/b"}}},
+        ),
         ("consumers", "jack", {"username": "jack", "plugins": {"key-auth": {"key": "k"}, "cors": {}}}),
         ("credentials", "jack/credentials/c1", {"plugins": {"key-auth": {"key": "k"}}}),
         ("plugin_metadata", "http-logger", {"log_format": {"a": "$host"}}),

@@ -5,8 +5,9 @@ import http.client
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bascule.control.boot import Boot, Socket
@@ -15,6 +16,7 @@ from bascule.control.configuration import pack
 from bascule.engine.shared_counters import SharedCounters
 from bascule.model.change import Change
 from bascule.model.engine_settings import EngineSettings
+from bascule.snapshot.references import Unresolved
 
 NOWHERE = {"nodes": {"127.0.0.1:1": 1}}
 
@@ -27,13 +29,25 @@ def get(port: int, path: str) -> int:
     return status
 
 
+def body(port: int, path: str) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path)
+    content = connection.getresponse().read()
+    connection.close()
+    return content
+
+
 def spawn(channel_fd: int, *fds: int) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-P", "-m", "bascule.control.worker", str(channel_fd)]
     return subprocess.Popen(argv, pass_fds=(channel_fd, *fds))
 
 
 def play(
-    script: Callable[[Channel, int], Awaitable[None]], tmp_path: Path, *steps: list[Change], **settings: Any
+    script: Callable[[Channel, int], Awaitable[None]],
+    tmp_path: Path,
+    *steps: list[Change],
+    secrets: Mapping[str, str | Unresolved] = MappingProxyType({}),
+    **settings: Any,
 ) -> int:
     """Runs a worker through the script; its exit code."""
 
@@ -57,6 +71,7 @@ def play(
                 cpu=None,
                 generation=1,
                 steps=[[pack(change) for change in step] for step in steps],
+                secrets=dict(secrets),
             )
             theirs.close()
             channel = await Channel.open(ours)
@@ -104,6 +119,33 @@ def test_a_refused_item_after_its_last_good_version(tmp_path: Path) -> None:
         await channel.receive()
 
     assert play(script, tmp_path, [route("/a")], [route(7)]) == 0
+
+
+def test_secrets_come_before_or_after_what_needs_them(tmp_path: Path) -> None:
+    def guarded(key: str) -> Change:
+        plugins = {"mocking": {"response_example": f"$secret://vault/1/app/{key}", "response_status": 200}}
+        return Change("routes", "1", {"uri": "/", "plugins": plugins})
+
+    async def script(channel: Channel, port: int) -> None:
+        ready = await channel.receive()
+        assert [error.message for error in ready[3]] == ["vault/1 doesn't answer"]
+        assert await asyncio.to_thread(get, port, "/") == 503
+        channel.send("secrets", 2, {"$secret://vault/1/app/a": "A"})
+        assert (await channel.receive())[:4] == ("applied", 2, (), ())
+        assert await asyncio.to_thread(body, port, "/") == b"A"
+        channel.send("secrets", 3, {"$secret://vault/1/app/b": "B"})
+        channel.send("changes", 4, [pack(guarded("b"))])
+        assert [(await channel.receive())[:4] for _ in range(2)] == [("applied", 3, (), ()), ("applied", 4, (), ())]
+        assert await asyncio.to_thread(body, port, "/") == b"B"
+        channel.send("gc")
+        channel.send("secrets", 5, {"$secret://vault/1/app/b": Unresolved("vault has no b")})
+        assert [error.message for error in (await channel.receive())[3]] == ["vault has no b"]
+        assert await asyncio.to_thread(get, port, "/") == 503
+        channel.send("drain", 5.0)
+        await channel.receive()
+
+    secrets = {"$secret://vault/1/app/a": Unresolved("vault/1 doesn't answer")}
+    assert play(script, tmp_path, [guarded("a")], secrets=secrets) == 0
 
 
 def test_it_ends_when_the_supervisor_is_gone(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from bascule.model.change import Change
 from bascule.plugin.plugin import Config, Plugin
 from bascule.plugin.registry import PluginDisabled, UnknownPlugin
-from bascule.snapshot.references import from_environment
+from bascule.snapshot.references import Unresolved, with_secrets
 from bascule.snapshot.tables import Tables
 
 
@@ -85,15 +85,25 @@ class Bench:
 
     def __init__(self, **options: Any) -> None:
         self.registry = FakeRegistry()
+        self.secrets: dict[str, str | Unresolved] = {}
         self.tables = Tables(
             self.registry,
             BareHost,
-            resolve=from_environment(self.ENVIRONMENT),
+            resolve=with_secrets(self.ENVIRONMENT, self.secrets),
             **options,  # type: ignore[arg-type]
         )
 
     def put(self, kind: str, id: str, **value: Any) -> list[str]:
         return self.apply(Change(kind, id, value))
+
+    def tell(self, **secrets: str | None) -> list[str]:
+        """Secrets of vault/1/app that stand for something else now; None: for nothing any more."""
+        changed = {
+            f"$secret://vault/1/app/{key}": Unresolved(f"vault has no {key}") if value is None else value
+            for key, value in secrets.items()
+        }
+        self.secrets |= changed
+        return [str(error) for error in self.tables.refresh_references(changed).errors]
 
     def delete(self, kind: str, id: str) -> list[str]:
         return self.apply(Change(kind, id, None))

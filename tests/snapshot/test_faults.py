@@ -41,3 +41,18 @@ def test_apisix_words_with_and_without_their_place():
         "failed to parse cert",
         "is empty",
     ]
+
+
+def test_faults_around_a_place_are_left_out():
+    faults = Faults()
+    for parts in ((), ("a",), ("a", 0), ("a", 0, "b"), ("a", 1), ("ab",), ("a", 0, "b", "c"), ("a", 0, "bc")):
+        faults.add(("plugins", "x", *parts), "is wrong")
+    faults.leave_out([("a", 0, "b")], ("plugins", "x"))
+    assert [fault.path for fault in faults.found] == [
+        "$.plugins.x",
+        "$.plugins.x.a[1]",
+        "$.plugins.x.ab",
+        "$.plugins.x.a[0].bc",
+    ]
+    faults.leave_out([], ("plugins", "x"))
+    assert len(faults.found) == 4

@@ -5,7 +5,7 @@ import pytest
 from bascule.plugin.plugin import Config
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.plugin_compiler import PluginCompiler, close
-from bascule.snapshot.references import Resolver, from_environment
+from bascule.snapshot.references import Resolver, from_environment, left_open
 from tests.snapshot.bench import BareHost, FakeRegistry, make_plugin, pairs
 
 
@@ -162,3 +162,20 @@ def test_an_error_while_closing_is_logged(caplog):
     with caplog.at_level(logging.ERROR, logger="bascule.snapshot"):
         close([plugin])
     assert "plugin bad failed to close" in caplog.text
+
+
+def test_where_nothing_is_served_open_places_are_not_checked():
+    resolve = left_open(from_environment({"COUNT": "x"}))
+    compiler = PluginCompiler(FakeRegistry(), BareHost, Resolver(resolve, checking=True))
+
+    def faults(conf):
+        found = Faults()
+        compiler.build(compiler.check({"limit": conf}, None, found), "routes/1", None, found)
+        return [path for path, _ in pairs(found)]
+
+    assert faults({"tag": "$secret://vault/1/x"}) == []
+    assert faults({"count": "$secret://vault/1/x"}) == []
+    assert faults({"count": "$env://NONE", "cout": 1}) == ["$.plugins.limit.cout"]
+    assert faults({"count": "$env://COUNT"}) == ["$.plugins.limit.count"]
+    auths, _ = compiler.check_auth({"key-auth": {"key": "$secret://vault/1/x"}}, Faults())
+    assert [(auth.plugin, auth.key) for auth in auths] == [("key-auth", None)]

@@ -1,6 +1,15 @@
 import pytest
 
-from bascule.snapshot.references import Resolver, from_environment, may_refer
+from bascule.snapshot.references import (
+    Resolver,
+    Unresolved,
+    from_environment,
+    is_secret,
+    left_open,
+    may_refer,
+    secrets_in,
+    with_secrets,
+)
 
 ENVIRONMENT = {"KEY": "k", "EMPTY": "", "JSON": '{"a": "deep", "n": 1}', "LIST": "[1]"}
 
@@ -20,28 +29,53 @@ ENVIRONMENT = {"KEY": "k", "EMPTY": "", "JSON": '{"a": "deep", "n": 1}', "LIST":
     ],
 )
 def test_environment(reference, answer):
-    assert from_environment(ENVIRONMENT)(reference) == answer
+    found = from_environment(ENVIRONMENT)(reference)
+    assert found == answer or (answer is None and isinstance(found, Unresolved) and not found.open)
 
 
 def test_references_are_replaced_wherever_they_stand():
-    faults = []
     value = {"a": "$env://KEY", "b": [{"c": "$Env://JSON/a"}, 1, None], "d": "x $env://KEY", "$env://KEY": "e"}
-    assert Resolver(from_environment(ENVIRONMENT)).replace(value, faults) == {
-        "a": "k",
-        "b": [{"c": "deep"}, 1, None],
-        "d": "x $env://KEY",
-        "$env://KEY": "e",
-    }
-    assert faults == []
+    replaced = Resolver(from_environment(ENVIRONMENT)).replace(value)
+    assert replaced.value == {"a": "k", "b": [{"c": "deep"}, 1, None], "d": "x $env://KEY", "$env://KEY": "e"}
+    assert replaced.used == {"$env://KEY": "k", "$Env://JSON/a": "deep"}
+    assert (replaced.faults, replaced.open) == ([], [])
 
 
 def test_what_has_no_answer_is_told_with_its_place():
-    faults = []
-    Resolver(from_environment({})).replace({"a": ["$env://A"], "b": "$secret://vault/1/k"}, faults)
-    assert faults == [
+    replaced = Resolver(from_environment({})).replace({"a": ["$env://A"], "b": "$secret://vault/1/k"})
+    assert replaced.faults == [
         (("a", 0), "$env://A can't be resolved: there is no such environment variable"),
-        (("b",), "$secret://vault/1/k: secret managers are not served yet; use $env://NAME"),
+        (("b",), "$secret://vault/1/k: secret managers aren't asked here"),
     ]
+    assert replaced.value == {"a": ["$env://A"], "b": "$secret://vault/1/k"}
+
+
+def test_where_it_is_only_checked_secrets_are_left_open():
+    resolver = Resolver(from_environment({}), checking=True)
+    replaced = resolver.replace({"a": ["$env://A"], "b": "$secret://vault/1/k"})
+    assert [parts for parts, _ in replaced.faults] == [("a", 0)]
+    assert replaced.open == [("b",)]
+    replaced = Resolver(left_open(from_environment({"B": "b"})), checking=True).replace(["$env://A", "$env://B"])
+    assert (replaced.value, replaced.faults, replaced.open) == (["$env://A", "b"], [], [(0,)])
+
+
+def test_secrets_are_looked_up_as_they_are_now():
+    secrets = {}
+    resolve = with_secrets({"KEY": "k"}, secrets)
+    assert resolve("$env://KEY") == "k"
+    early = resolve("$secret://vault/1/a/b")
+    assert early == Unresolved("$secret://vault/1/a/b can't be resolved: it was not fetched yet")
+    secrets["$secret://vault/1/a/b"] = "s"
+    assert resolve("$secret://vault/1/a/b") == "s"
+    secrets["$secret://vault/1/a/b"] = Unresolved("gone")
+    assert resolve("$secret://vault/1/a/b") == Unresolved("gone")
+
+
+def test_secrets_in():
+    value = {"a": "$SECRET://vault/1/k", "b": ["$secret://aws/1/x", "$env://A", "x$secret://y"], "$secret://z": 1}
+    assert list(secrets_in(value)) == ["$SECRET://vault/1/k", "$secret://aws/1/x"]
+    assert is_secret("$Secret://x")
+    assert not is_secret("secret://x")
 
 
 def test_may_refer():

@@ -1,7 +1,9 @@
 import pytest
 
 from bascule.model.change import Change
-from tests.snapshot.bench import Bench, make_plugin
+from bascule.snapshot.references import from_environment
+from bascule.snapshot.tables import Tables
+from tests.snapshot.bench import BareHost, Bench, FakeRegistry, make_plugin
 
 UP = {"nodes": {"a:1": 1}}
 
@@ -207,3 +209,102 @@ def test_disable_switches_an_inherited_plugin_off(bench):
 def test_meta_priority_sorts_anew(bench):
     bench.put("routes", "1", uri="/", plugins={"first": {}, "edit": {"_meta": {"priority": 9000}}})
     assert bench.names("/") == ("edit", "first")
+
+
+def secret(key):
+    return f"$secret://vault/1/app/{key}"
+
+
+def test_a_secret_that_comes_later_heals_what_waits_for_it(bench):
+    put = bench.put("routes", "1", uri="/", plugins={"limit": {"tag": secret("tag")}})
+    assert put == ["routes[1] $.plugins.limit.tag: $secret://vault/1/app/tag can't be resolved: it was not fetched yet"]
+    assert "not fetched yet" in bench.route("/").refusal
+    assert bench.tell(tag="one") == []
+    assert (bench.route("/").refusal, bench.tags("/"), bench.refused()) == (None, {"limit": "one"}, [])
+
+
+def test_a_rotated_secret_replaces_only_what_holds_it(bench):
+    bench.tell(tag="one", other="o")
+    bench.put("routes", "1", uri="/", plugins={"limit": {"tag": secret("tag")}, "edit": {"tag": secret("other")}})
+    bench.put("routes", "2", uri="/2", plugins={"limit": {"tag": "plain"}})
+    plugins = {hook.plugin: hook.call.__self__ for hook in bench.tables.chain(bench.route("/")).access}
+    edit = bench.tables.chain(bench.route("/")).rewrite[0].call.__self__
+    chain = bench.tables.chain(bench.route("/2"))
+    assert bench.tell(tag="two") == []
+    assert bench.tags("/") == {"limit": "two", "edit": "o"}
+    assert plugins["limit"].closed == 1
+    assert bench.tables.chain(bench.route("/")).rewrite[0].call.__self__ is edit
+    assert bench.tables.chain(bench.route("/2")) is chain
+    same = bench.tables.chain(bench.route("/"))
+    bench.tell(tag="two")
+    assert bench.tables.chain(bench.route("/")) is same, "the same value again changes nothing"
+
+
+def test_an_edit_with_the_same_reference_keeps_the_instance(bench):
+    bench.tell(tag="one")
+    bench.put("routes", "1", uri="/", plugins={"limit": {"tag": secret("tag")}})
+    plugin = bench.tables.chain(bench.route("/")).access[0].call.__self__
+    bench.put("routes", "1", uri="/", name="n", plugins={"limit": {"tag": secret("tag"), "_meta": {"priority": 1}}})
+    assert bench.tables.chain(bench.route("/")).access[0].call.__self__ is plugin
+
+
+def test_a_secret_that_was_withdrawn_closes_what_it_guards(bench):
+    bench.tell(tag="one", key="k")
+    bench.put("routes", "1", uri="/", plugins={"limit": {"tag": secret("tag")}})
+    bench.put("plugin_configs", "p", plugins={"limit": {"tag": secret("tag")}})
+    bench.put("routes", "2", uri="/2", plugins={}, plugin_config_id="p")
+    bench.put("consumers", "jack", username="jack", plugins={"key-auth": {"key": secret("key")}})
+    bench.put("credentials", "jack/credentials/c", plugins={"other-auth": {"key": secret("key")}})
+    assert bench.tables.find_consumer("other-auth", "k").credential_id == "c"
+    errors = bench.tell(tag=None, key=None)
+    assert sorted(errors) == [
+        "consumers[jack] $.plugins.key-auth.key: vault has no key",
+        "credentials[jack/credentials/c] $.plugins.other-auth.key: vault has no key",
+        "plugin_configs[p] $.plugins.limit.tag: vault has no tag",
+        "routes[1] $.plugins.limit.tag: vault has no tag",
+    ]
+    assert bench.route("/").refusal == "$.plugins.limit.tag: vault has no tag"
+    assert bench.route("/2").refusal == 'plugin config "p" can\'t be used'
+    assert bench.tables.find_consumer("key-auth", "k") is None
+    assert bench.tables.find_consumer("other-auth", "k") is None
+    assert bench.tell(tag="two", key="l") == []
+    assert (bench.tags("/"), bench.tags("/2")) == ({"limit": "two"}, {"limit": "two"})
+    assert bench.tables.find_consumer("key-auth", "l").consumer_name == "jack"
+    assert bench.tables.find_consumer("other-auth", "l").consumer_name == "jack"
+
+
+def test_an_edit_gone_wrong_stays_beside_the_last_good_version(bench):
+    bench.tell(tag="one")
+    bench.put("routes", "1", uri="/", plugins={"limit": {"tag": secret("tag")}})
+    bench.put("routes", "1", uri="/", plugins={"limit": {"tag": secret("tag")}, "edit": {"tag": secret("new")}})
+    assert bench.tags("/") == {"limit": "one"}
+    assert len(bench.tell(tag="two")) == 1
+    assert bench.tags("/") == {"limit": "two"}, "the version in use gets the new secret"
+    assert len(bench.refused()) == 1
+    assert bench.tell(new="n") == []
+    assert bench.tags("/") == {"limit": "two", "edit": "n"}
+
+
+def test_a_global_rule_without_its_secret_stops_everything(bench):
+    bench.put("global_rules", "1", plugins={"limit": {"tag": secret("tag")}})
+    assert "not fetched yet" in bench.tables.broken_global
+    bench.tell(tag="t")
+    assert bench.tables.broken_global is None
+    bench.tell(tag=None)
+    assert bench.tables.broken_global == "global rule 1: vault has no tag"
+
+
+def test_metadata_with_a_secret(bench):
+    bench.tell(realm="r")
+    bench.put("plugin_metadata", "limit", realm=secret("realm"))
+    assert bench.tables.metadata("limit").realm == "r"
+    bench.tell(realm="s")
+    assert bench.tables.metadata("limit").realm == "s"
+
+
+def test_where_nothing_is_served_references_are_left_alone():
+    tables = Tables(FakeRegistry(), BareHost, resolve=from_environment({}), checking=True)
+    route = {"uri": "/", "plugins": {"limit": {"tag": secret("x")}, "edit": {"tag": "$env://NONE"}}}
+    errors = tables.apply([Change("routes", "1", route)]).errors
+    assert [error.path for error in errors] == ["$.plugins.edit.tag"]
+    assert tables.apply([Change("routes", "1", {"uri": "/", "plugins": {"limit": {"tag": secret("x")}}})]).errors == ()

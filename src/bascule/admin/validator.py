@@ -18,7 +18,7 @@ from bascule.snapshot.checking_host import CheckingHost
 from bascule.snapshot.compact_json import NotJson, pack
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.plugin_compiler import PluginCompiler, close
-from bascule.snapshot.references import Resolve, Resolver
+from bascule.snapshot.references import Resolve, Resolver, left_open
 from bascule.snapshot.resource_compiler import ONLY_AUTH, ResourceCompiler
 from bascule.snapshot.upstream_compiler import Served
 
@@ -30,7 +30,8 @@ _CONSUMERS = ("consumers", "credentials")
 
 
 class Validator:
-    """`attr`: plugin_attr of config.yaml. `resolve`: as for the snapshot, what references stand for.
+    """`attr`: plugin_attr of config.yaml. `resolve`: what references stand for, as far as it is known here: where one
+    isn't, its place is not checked (as in APISIX).
 
     `check` blocks: some microseconds for a route, up to 10 s for a hostile proto (it runs protoc in a process of its
     own). It may be called from any thread."""
@@ -49,7 +50,7 @@ class Validator:
         def make_host(plugin: str, holder: str) -> CheckingHost:
             return CheckingHost(plugin, holder, attrs.get(plugin) or {}, metrics)
 
-        plugins = PluginCompiler(registry, make_host, Resolver(resolve))
+        plugins = PluginCompiler(registry, make_host, Resolver(left_open(resolve), checking=True))
         self._compiler = ResourceCompiler(plugins, served or Served())
 
     def check(self, kind: str, id: str, value: Any) -> list[Fault]:

@@ -60,6 +60,7 @@ def _look(configured: Configured, files: list[Path]) -> tuple[int, list[str]]:
             settings.apisix.router.http,
             delete_uri_tail_slash=settings.apisix.delete_uri_tail_slash,
             resolve=from_environment(os.environ),
+            checking=True,
         )
         tables.apply(loaded.changes)
         resources += len(loaded.changes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bascule.control.configuration import PackedChange
 from bascule.model.settings import EngineSettings
+from bascule.snapshot.references import Unresolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Socket:
 @dataclass(slots=True)
 class Boot:
     """`steps`: every resource there is, as of `generation`; applied one after the other. `folder`: where modules that
-    `user_plugins` names are looked for, after the installed ones."""
+    `user_plugins` names are looked for, after the installed ones. `secrets`: what `$secret://` references stand for."""
 
     worker_id: int
     settings: EngineSettings
@@ -36,3 +37,4 @@ class Boot:
     cpu: int | None
     generation: int
     steps: Sequence[Sequence[PackedChange]]
+    secrets: Mapping[str, str | Unresolved] = field(default_factory=dict)

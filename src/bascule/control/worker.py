@@ -26,7 +26,7 @@ from bascule.net.dns import Resolver
 from bascule.net.loop import new_loop
 from bascule.observe.metrics import Metrics
 from bascule.plugin.registry import Registry
-from bascule.snapshot.references import from_environment
+from bascule.snapshot.references import with_secrets
 from bascule.snapshot.tables import Tables
 from bascule.snapshot.upstream_compiler import Served
 
@@ -63,13 +63,14 @@ class Worker:
             search=boot.settings.dns_search,
         )
         self._engine.resolver = self._resolver
+        self._secrets = dict(boot.secrets)
         self._registry = Registry(boot.enabled, boot.user_plugins)
         self._tables = Tables(
             self._registry,
             self._engine.make_host,
             boot.settings.router_mode,
             delete_uri_tail_slash=boot.settings.delete_uri_tail_slash,
-            resolve=from_environment(os.environ),
+            resolve=with_secrets(os.environ, self._secrets),
             served=Served(
                 pool=KeepalivePool(
                     size=boot.settings.upstream_keepalive_size,
@@ -123,6 +124,15 @@ class Worker:
                 applied = self._tables.apply([unpack(change) for change in changes])
                 self._engine.tables_changed()
                 self._report("applied", generation, applied.errors)
+            elif kind == "secrets":
+                _, generation, secrets = message
+                changed = {ref for ref, answer in secrets.items() if self._secrets.get(ref) != answer}
+                self._secrets.update(secrets)
+                applied = self._tables.refresh_references(changed)
+                self._engine.tables_changed()
+                self._report("applied", generation, applied.errors)
+            elif kind == "gc":
+                gc.collect()
             elif kind == "reload_plugins":
                 _, generation = message
                 self._registry.reload()

@@ -13,6 +13,8 @@ from bascule.errors.sentences import faults, json_path, placed
 from bascule.match.expression import ExpressionError
 from bascule.model.change import Change
 
+Parts = tuple[str | int, ...]
+
 
 class Faults:
     """What was found; true when there is something."""
@@ -43,6 +45,14 @@ class Faults:
         """`parts`: where the expression stands."""
         path = json_path(parts) + error.path.removeprefix("$")
         self.found.append(Fault(path, error.message, f"failed to validate the 'vars' expression: {error.text}", ""))
+
+    def leave_out(self, places: Sequence[Parts], parts: Sequence[str | int]) -> None:
+        """Faults at one of these places inside what stands at `parts`, on the way to it, or below it."""
+        around = {json_path((*parts, *place[:end])) for place in places for end in range(1, len(place) + 1)}
+        below = tuple(json_path((*parts, *place)) + mark for place in places for mark in ".[")
+        self.found = [
+            fault for fault in self.found if fault.path not in around and not fault.path.startswith(below or ("\0",))
+        ]
 
     def errors(self, change: Change) -> tuple[ConfigError, ...]:
         return tuple(

@@ -17,7 +17,7 @@ from bascule.snapshot.compact_json import pack
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.plugin_instance import PluginInstance, PluginSet
 from bascule.snapshot.plugin_meta import NO_META, PluginMeta
-from bascule.snapshot.references import Resolver, may_refer
+from bascule.snapshot.references import Replaced, Resolver, may_refer
 
 if TYPE_CHECKING:
     from bascule.plugin.host import Host
@@ -34,11 +34,13 @@ class PluginSource(Protocol):
 
 
 MakeHost = Callable[[str, str], "Host"]
+OPEN: Any = object()  # a conf with references that are known elsewhere only: checked as far as it can be
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedPlugin:
-    """A conf that is fit to be built; `kept` is the previous instance when nothing changed."""
+    """A conf that is fit to be built; `used`: what its references stood for; `kept`: the previous instance when
+    nothing changed."""
 
     name: str
     plugin_class: type[Plugin]
@@ -47,6 +49,7 @@ class CheckedPlugin:
     packed_meta: bytes
     meta: PluginMeta
     filter: Expression | None
+    used: dict[str, str] | None = None
     kept: PluginInstance | None = None
 
 
@@ -119,8 +122,10 @@ class PluginCompiler:
                 others[name] = conf
                 continue
             own = {attribute: value for attribute, value in conf.items() if attribute != "_meta"}
-            checked = self._validated(model, own, pack(own), ("plugins", name), faults)
-            if checked is not None:
+            checked, _ = self._validated(model, own, pack(own), ("plugins", name), faults)
+            if checked is OPEN:
+                found.append(Auth(name, None, None))
+            elif checked is not None:
                 found.append(Auth(name, plugin_class.consumer_key(checked), checked))
         return tuple(found), others
 
@@ -132,7 +137,7 @@ class PluginCompiler:
             faults.add((), f'plugin "{name}" takes no metadata')
             return None
         own = own_attributes(value, frozenset(plugin_class.Metadata.model_fields))
-        return self._validated(plugin_class.Metadata, own, b"", (), faults)
+        return self._validated(plugin_class.Metadata, own, pack(own), (), faults)[0]
 
     def default_metadata(self, name: str) -> Any:
         """The plugin's metadata when none is configured; None when it has none or needs some."""
@@ -171,14 +176,21 @@ class PluginCompiler:
         packed = pack(own)
         if previous is not None and previous.conf == packed and previous.meta == packed_meta:
             plugin = previous.plugin
-            if plugin is None or type(plugin) is plugin_class:
-                return CheckedPlugin(name, plugin_class, None, packed, packed_meta, NO_META, None, previous)
+            if (plugin is None or type(plugin) is plugin_class) and self._stand_for_the_same(own, packed, previous):
+                return CheckedPlugin(name, plugin_class, None, packed, packed_meta, NO_META, None, None, previous)
         parts = ("plugins", name)
         meta, condition = self._check_meta(conf["_meta"], (*parts, "_meta"), faults) if packed_meta else (NO_META, None)
         if meta.disable and not own:  # {"_meta": {"disable": true}} switches off without repeating the conf
             return CheckedPlugin(name, plugin_class, None, packed, packed_meta, meta, condition)
-        checked = self._validated(plugin_class.Config, own, packed, parts, faults)
-        return CheckedPlugin(name, plugin_class, checked, packed, packed_meta, meta, condition)
+        checked, used = self._validated(plugin_class.Config, own, packed, parts, faults)
+        return CheckedPlugin(name, plugin_class, checked, packed, packed_meta, meta, condition, used)
+
+    def _stand_for_the_same(self, own: dict[str, Any], packed: bytes, previous: PluginInstance) -> bool:
+        """The references of a conf, as when `previous` was made of it."""
+        if not may_refer(packed):
+            return True
+        replaced = self._resolver.replace(own)
+        return not replaced.faults and (replaced.used or None) == previous.used
 
     def _check_meta(self, value: Any, parts: tuple[str, ...], faults: Faults) -> tuple[PluginMeta, Expression | None]:
         try:
@@ -190,29 +202,40 @@ class PluginCompiler:
 
     def _validated(
         self, model: type[BaseModel], value: dict[str, Any], packed: bytes, parts: tuple[str, ...], faults: Faults
-    ) -> Any:
+    ) -> tuple[Any, dict[str, str] | None]:
+        """The conf, with what its references stood for; OPEN when it can't be built here, None with faults."""
+        replaced: Replaced | None = None
         if may_refer(packed):
-            unresolved: list[tuple[tuple[str | int, ...], str]] = []
-            value = self._resolver.replace(value, unresolved)
-            if unresolved:
-                for inner, sentence in unresolved:
-                    faults.add((*parts, *inner), sentence)
-                return None
+            replaced = self._resolver.replace(value)
+            for inner, sentence in replaced.faults:
+                faults.add((*parts, *inner), sentence)
+            if replaced.faults:
+                return None, None
+            value = replaced.value
         try:
-            return model.model_validate(value)
+            conf = model.model_validate(value)
         except ValidationError as error:
-            faults.add_invalid(error, value, model, parts)
+            found = Faults()
+            found.add_invalid(error, value, model, parts)
+            if replaced is not None:
+                found.leave_out(replaced.open, parts)
+            faults.found += found.found
+            return None if found or replaced is None else OPEN, None
         except Exception as error:  # a mistake in the plugin's own validators
             faults.add(parts, f"the plugin's check of its conf failed: {type(error).__name__}: {error}")
-        return None
+            return None, None
+        if replaced is None:
+            return conf, None
+        return OPEN if replaced.open else conf, replaced.used or None
 
     def _build_one(
         self, item: CheckedPlugin, holder: str, previous: PluginSet | None, made: list[Plugin], faults: Faults
     ) -> PluginInstance | None:
         plugin: Plugin | None = None
-        if not item.meta.disable:
+        if not item.meta.disable and item.conf is not OPEN:
             old = previous.instances.get(item.name) if previous else None
-            if old is not None and old.conf == item.packed_conf and type(old.plugin) is item.plugin_class:
+            unchanged = old is not None and old.conf == item.packed_conf and old.used == item.used
+            if unchanged and old is not None and type(old.plugin) is item.plugin_class:
                 plugin = old.plugin  # only _meta changed
             else:
                 try:
@@ -231,6 +254,7 @@ class PluginCompiler:
             item.plugin_class.run_policy == "prefer_route",
             item.filter,
             meta.error_response,
+            item.used,
         )
 
 

@@ -12,9 +12,21 @@ if TYPE_CHECKING:
 
 
 class PluginInstance:
-    """`plugin` None: switched off by `_meta.disable`. `conf` and `meta` are packed, to compare versions."""
+    """`plugin` None: switched off by `_meta.disable`. `conf` and `meta` are packed, to compare versions; `used`: what
+    the references in the conf stood for, if there are any."""
 
-    __slots__ = ("_hooks", "conf", "error_response", "filter", "meta", "name", "plugin", "prefer_route", "priority")
+    __slots__ = (
+        "_hooks",
+        "conf",
+        "error_response",
+        "filter",
+        "meta",
+        "name",
+        "plugin",
+        "prefer_route",
+        "priority",
+        "used",
+    )
 
     def __init__(
         self,
@@ -26,6 +38,7 @@ class PluginInstance:
         prefer_route: bool = False,
         filter: Expression | None = None,
         error_response: str | dict[str, Any] | None = None,
+        used: dict[str, str] | None = None,
     ) -> None:
         self.name = name
         self.plugin = plugin
@@ -35,6 +48,7 @@ class PluginInstance:
         self.prefer_route = prefer_route
         self.filter = filter
         self.error_response = error_response
+        self.used = used
         self._hooks: dict[str, Hook] | None = None
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ that change, and not a new copy each time: docs/decisions/ (tables).
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -32,6 +32,7 @@ from bascule.snapshot.plugin_compiler import MakeHost, PluginCompiler, PluginSou
 from bascule.snapshot.plugin_instance import PluginInstance, PluginSet
 from bascule.snapshot.records import Record
 from bascule.snapshot.references import Resolve, Resolver, from_environment
+from bascule.snapshot.referring import Referring
 from bascule.snapshot.resource_compiler import ResourceCompiler
 from bascule.snapshot.route_links import service_errors
 from bascule.snapshot.route_table import RouteTable
@@ -67,7 +68,8 @@ def _gc_paused(pause: bool) -> Iterator[None]:
 
 
 class Tables:
-    """`make_host(plugin, holder)` gives a plugin instance its host; `resolve("$env://NAME")` answers references."""
+    """`make_host(plugin, holder)` gives a plugin instance its host; `resolve("$env://NAME")` answers references.
+    `checking`: nothing will be served, so references that only a worker knows are left alone."""
 
     def __init__(
         self,
@@ -78,14 +80,16 @@ class Tables:
         delete_uri_tail_slash: bool = False,
         resolve: Resolve | None = None,
         served: Served | None = None,
+        checking: bool = False,
     ) -> None:
         self.router: Router[CompiledRoute] = Router(router_mode, delete_uri_tail_slash=delete_uri_tail_slash)
         self.generation = 0
         self.global_chain = Chain()
         self.broken_global: str | None = None
-        self._plugins = PluginCompiler(registry, make_host, Resolver(resolve or from_environment({})))
+        self._plugins = PluginCompiler(registry, make_host, Resolver(resolve or from_environment({}), checking))
         self._compiler = ResourceCompiler(self._plugins, served or Served())
         self._state = State()
+        self._referring = Referring()
         self._routes = RouteTable(self.router)
         self._consumers = ConsumerTable()
         self._global: list[PluginInstance] = []
@@ -154,22 +158,49 @@ class Tables:
         """Never raises for what an item holds: a bad one is told in `errors`, its last good version goes on serving."""
         latest = {(change.kind, change.id): change for change in changes}
         with _gc_paused(len(changes) >= _BULK):
-            return self._commit([self._prepare(item, change, False) for item, change in latest.items()])
+            return self._commit([self._prepare(item, change) for item, change in latest.items()])
 
     def refresh(self) -> Applied:
         """Compiles all anew, as after plugins were reloaded. Instances whose class and conf are the same stay."""
         changes = {
-            (kind, id): Change(kind, id, unpack(record.packed), file=record.file, line=record.line)
+            (kind, id): _change_of(kind, id, record)
             for kind, records in self._state.records.items()
             for id, record in records.items()
         }
         changes |= {item: broken.change for item, broken in self._state.broken.items()}
         self._default_metadata.clear()
         with _gc_paused(len(changes) >= _BULK):
-            return self._commit([self._prepare(item, change, True) for item, change in changes.items()])
+            return self._commit([self._prepare(item, change, anew=True) for item, change in changes.items()])
 
-    def _prepare(self, item: Item, change: Change, anew: bool) -> _Outcome:
-        old: Record | None = self._state.records.get(item[0], {}).get(item[1])
+    def refresh_references(self, changed: Collection[str]) -> Applied:
+        """Compiles anew what holds one of these `$secret://` references, which stand for something else now. Other
+        plugins of the same items stay as they are. An item with a reference that stands for nothing any more isn't
+        served as it was: what it guards with a secret that was withdrawn is closed."""
+        items = self._referring.items(changed)
+        errors: tuple[ConfigError, ...] = ()
+        with _gc_paused(len(items) >= _BULK):
+            served = {item: record for item in items if (record := self._good(item)) is not None}
+            newest = {item: self._state.broken[item].change for item in items if item in self._state.broken}
+            if served:
+                changes = {item: _change_of(*item, record) for item, record in served.items()}
+                outcomes = [self._prepare(item, change, anew=True, keep=False) for item, change in changes.items()]
+                errors = self._commit(outcomes).errors
+            if newest:
+                outcomes = [self._prepare(item, change, anew=True) for item, change in newest.items()]
+                errors = self._commit(outcomes).errors
+        return Applied(self.generation, errors)
+
+    def _good(self, item: Item) -> Record | None:
+        """The record of an item, unless it only refuses."""
+        record = self._record(item)
+        return None if record is None or getattr(record, "refusal", None) else record
+
+    def _record(self, item: Item) -> Record | None:
+        return self._state.records.get(item[0], {}).get(item[1])
+
+    def _prepare(self, item: Item, change: Change, *, anew: bool = False, keep: bool = True) -> _Outcome:
+        """`anew`: also if the value is the same; `keep`: the last good version stays if this one is broken."""
+        old = self._record(item)
         if change.value is None:
             return _Outcome(item, old, None, None, change)
         faults = Faults()
@@ -178,13 +209,15 @@ class Tables:
         except NotJson as error:
             faults.add(error.parts, error.sentence)
             return _Outcome(item, old, old, Broken(change, faults.errors(change)), change)
-        last_good = old if old is not None and not getattr(old, "refusal", None) else None
+        last_good = self._good(item)
         if last_good is not None and last_good.packed == packed and not anew:
             return _Outcome(item, old, old, None, change)
         record = self._compiler.compile(change, packed, last_good, faults)
         if not faults:
             return _Outcome(item, old, record, None, change)
-        return _Outcome(item, old, last_good or record or old, Broken(change, faults.errors(change)), change)
+        if keep:
+            record = last_good or record or old
+        return _Outcome(item, old, record, Broken(change, faults.errors(change)), change)
 
     def _commit(self, outcomes: list[_Outcome]) -> Applied:
         state = self._state
@@ -220,6 +253,8 @@ class Tables:
             state.broken[item] = outcome.broken
         else:
             state.broken.pop(item, None)
+        packed = None if record is None else record.packed
+        self._referring.note(item, packed, None if outcome.broken is None else outcome.broken.change.value)
         if record is not outcome.old:
             state.put(*item, record)
         elif record is not None and outcome.broken is None:
@@ -260,6 +295,10 @@ class Tables:
         self.broken_global = broken_rules(self._state)
         for item, errors in duplicates(self._state).items():
             self._state.set_link_errors(item, errors)
+
+
+def _change_of(kind: str, id: str, record: Record) -> Change:
+    return Change(kind, id, unpack(record.packed), file=record.file, line=record.line)
 
 
 def _plugin_sets(outcome: _Outcome) -> tuple[PluginSet | None, PluginSet | None]:
