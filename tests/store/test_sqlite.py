@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bascule.store.entry import Conflict, Delete, Entry, Origin, Put, StoreUnavailable
+from bascule.store.entry import Conflict, Delete, Entry, LiveStore, Origin, Put, StoreUnavailable
 from bascule.store.sqlite import SqliteStore
 from tests.store.live_store_cases import ME, LiveStoreCases, StoreFactory, apply, gone, opened, run, watching
 
@@ -125,6 +125,39 @@ def test_writes_that_queue_share_a_commit(tmp_path: Path) -> None:
             with pytest.raises(Conflict):
                 await store.write([Put("r/1", b"", expect=0)], ME)
             assert not any(text.startswith("UPDATE") for text in said)  # nothing to put on the disk
+
+    run(main())
+
+
+def test_what_is_read_is_the_state_of_its_revision(tmp_path: Path) -> None:
+    async def main() -> None:
+        going = True
+
+        async def write(store: LiveStore) -> None:
+            number = 0
+            while going:
+                number += 1
+                assert await store.write([Put("number", b"%d" % number)], ME) == number
+
+        store = SqliteStore(tmp_path / "db", history=3)
+        async with opened(store):
+            writing = asyncio.ensure_future(write(store))
+            for _ in range(300):
+                entries, revision = await store.list("")
+                assert [entry.modified for entry in entries] == [revision] * len(entries)
+                async with watching(store) as batches:
+                    known = {}
+                    for _ in range(2):
+                        batch = await anext(batches)
+                        assert batch.revision > revision or batch.complete
+                        revision = batch.revision
+                        apply(known, batch)
+                        assert known == ({"number": b"%d" % revision} if revision else {})
+                steps = await store.history(limit=9)
+                assert len(steps) <= 3
+                assert all(step.changes[0].after == b"%d" % step.number for step in steps)
+            going = False
+            await writing
 
     run(main())
 
@@ -483,6 +516,8 @@ async def main():
     except StoreUnavailable as error:
         assert store.trouble == str(error), (store.trouble, error)
     assert (await store.get("a")).value == b"1" and await store.get("b") is None  # reading goes on
+    await asyncio.sleep(1.2)  # it tried meanwhile
+    assert store.trouble is not None
     resource.setrlimit(resource.RLIMIT_FSIZE, (HARD, HARD))
     async with asyncio.timeout(5):
         while store.trouble is not None:  # it finds out by itself

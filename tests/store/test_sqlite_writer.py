@@ -70,6 +70,17 @@ def test_calls_share_a_transaction_and_fail_alone(place: Place) -> None:
     assert [revision.number for revision in place.reader.history(None, 50, "")] == [3, 2, 1]
 
 
+def test_a_call_that_fails_late_leaves_no_trace(place: Place) -> None:
+    def fail_late(writer: SqliteWriter) -> None:
+        writer.write([Put("a", b"1")], ME, ())
+        raise Conflict("a")
+
+    outcomes, steps = place.writer.transact([fail_late, write(Put("b", b"2"))])
+    assert outcomes[1] == 1
+    assert steps == [Batch(1, [Event("b", b"2", 1, 1)])]
+    assert [revision.number for revision in place.reader.history(None, 50, "")] == [1]
+
+
 def test_an_error_of_the_disk_undoes_the_whole_transaction(place: Place) -> None:
     place.put("a", b"1")
 

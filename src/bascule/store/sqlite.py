@@ -112,9 +112,9 @@ class SqliteStore:
         try:
             while True:
                 watcher.clear()  # before the reading: nothing is missed, and what is told twice is left out below
-                entries, revision = await self._everything()
-                yield Batch(revision, [Event(*entry) for entry in entries], complete=True)
-                del entries
+                whole = [await self._everything()]
+                revision = whole[0].revision
+                yield whole.pop()  # held by nobody here while the watcher works on it
                 while (step := await watcher.next()) is not None:
                     if step.revision > revision:
                         yield step
@@ -134,19 +134,19 @@ class SqliteStore:
 
     # ---- parts
 
-    async def _everything(self) -> _Listed:
+    async def _everything(self) -> Batch:
         """Tries until it can be read."""
         trouble = None
         while True:
             try:
-                found = await self.list("")
+                entries, revision = await self.list("")
             except StoreUnavailable as error:
                 self._trouble = trouble = str(error)
                 await asyncio.sleep(_RETRY_S)
                 continue
             if self._trouble == trouble:
                 self._trouble = None
-            return found
+            return Batch(revision, [Event(*entry) for entry in entries], complete=True)
 
     def _opened(self) -> _Open:
         if self._open is None:
