@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bascule.admin.validator import Validator
+from bascule.errors.apisix_text import NOT, dependent
 from bascule.model.kinds import KINDS
 from bascule.plugin.registry import Registry
 from bascule.snapshot.references import from_environment
@@ -336,3 +337,101 @@ def test_hostile_values_cost_little(validator, value):
     found = validator.check("routes", "1", value)
     assert time.monotonic() - started < 15  # well below a second each on a machine at rest, but for one
     assert len(found) <= 202
+
+
+HEADERS = 'property "headers" validation failed: object matches none of the required'
+
+
+@pytest.mark.parametrize(
+    ("plugin", "conf", "text"),
+    [
+        ("real-ip", {}, 'property "source" is required'),
+        (
+            "real-ip",
+            {"source": "x", "trusted_addresses": ["127.0.0.1/33"]},
+            'property "trusted_addresses" validation failed: failed to validate item 1: '
+            "object matches none of the required",
+        ),
+        ("real-ip", {"source": "x", "trusted_addresses": ["::1/129"]}, "invalid ip address: ::1/129"),
+        ("ip-restriction", {}, "value should match only one schema, but matches none"),
+        (
+            "ip-restriction",
+            {"whitelist": ["::1"], "blacklist": ["::1"]},
+            "value should match only one schema, but matches both schemas 1 and 2",
+        ),
+        (
+            "ip-restriction",
+            {"whitelist": []},
+            'property "whitelist" validation failed: expect array to have at least 1 items',
+        ),
+        (
+            "cors",
+            {"allow_origins_by_regex": ["a", "a"]},
+            'property "allow_origins_by_regex" validation failed: expected unique items but items 1 and 2 are equal',
+        ),
+        ("fault-injection", {}, "expect object to have at least 1 properties"),
+        (
+            "fault-injection",
+            {"delay": {"duration": "test"}},
+            'property "delay" validation failed: property "duration" validation failed: '
+            "wrong type: expected number, got string",
+        ),
+        (
+            "fault-injection",
+            {"delay": {"duration": 1, "vars": [[["a", "eq", 1]]]}},
+            "failed to create vars expression: invalid operator 'eq'",
+        ),
+        (
+            "http-logger",
+            {"uri": "http://a", "include_resp_body": True, "include_resp_body_expr": [["a", "<>", 1]]},
+            "failed to validate the 'include_resp_body_expr' expression: invalid operator '<>'",
+        ),
+        (
+            "request-validation",
+            {},
+            'object matches none of the required: ["header_schema"] or ["body_schema"]',
+        ),
+        ("request-validation", {"body_schema": {"type": "test"}}, "invalid JSON type: test"),
+        ("request-validation", {"body_schema": {"required": "x"}}, "table expected, got string"),
+        ("limit-count", {"time_window": 60}, "value should match only one schema, but matches none"),
+        (
+            "limit-count",
+            {"count": 1, "time_window": 60, "policy": "redis"},
+            "then clause did not match",
+        ),
+        (
+            "limit-count",
+            {"count": 1, "time_window": 60, "policy": "redis-cluster", "redis_cluster_nodes": ["a:1"]},
+            "else clause did not match",
+        ),
+        ("redirect", {}, "value should match only one schema, but matches none"),
+        (
+            "redirect",
+            {"uri": "/a", "http_to_https": True},
+            "value should match only one schema, but matches both schemas 1 and 3",
+        ),
+        (
+            "proxy-rewrite",
+            {"uri": "home"},
+            'property "uri" validation failed: failed to match pattern "^\\\\/.*" with "home"',
+        ),
+        ("proxy-rewrite", {"headers": {"X-Api:V": "v2"}}, "invalid field character in header"),
+        ("proxy-rewrite", {"headers": {"X-Api": "v2\r\n"}}, "invalid value character in header"),
+        ("response-rewrite", {"headers": {"add": ["headers:"]}}, HEADERS),
+        ("response-rewrite", {"headers": {"set": {"a": True}}}, HEADERS),
+        (
+            "response-rewrite",
+            {"body": "x", "filters": [{"regex": "a", "replace": "b"}]},
+            dependent("filters", NOT),
+        ),
+        (
+            "response-rewrite",
+            {"filters": [{"regex": "a", "replace": "b", "scope": "x"}]},
+            'property "filters" validation failed: failed to validate item 1: property "scope" validation failed: '
+            "matches none of the enum values",
+        ),
+    ],
+)
+def test_apisix_words_for_plugins(validator, plugin, conf, text):
+    (fault,) = validator.check("routes", "1", {"uri": "/", "plugins": {plugin: conf}})
+    assert fault.error_msg == f"failed to check the configuration of plugin {plugin} err: {text}"

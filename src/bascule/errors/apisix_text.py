@@ -21,7 +21,8 @@ Parts = Sequence[str | int]
 ANY = "object matches none of the required"
 ONE = "value should match only one schema, but matches none"
 NOT = "value wasn't supposed to match schema"
-ONE_OF_BOTH = "value should match only one schema, but matches both schemas 1 and 2"
+BOTH = "value should match only one schema, but matches both schemas"
+ONE_OF_BOTH = f"{BOTH} 1 and 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def nested(parts: Parts, text: str) -> str:
 
 
 def wrong_type(expected: str, value: Any) -> str:
-    return f"wrong type: expected {expected}, got {_lua_type(value)}"
+    return f"wrong type: expected {expected}, got {lua_type(value)}"
 
 
 def no_match(pattern: str, value: str) -> str:
@@ -219,7 +220,7 @@ _BOUNDS = {
 }
 
 
-def _lua_type(value: Any) -> str:
+def lua_type(value: Any) -> str:
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int | float):
@@ -238,7 +239,7 @@ def _lua(value: Any) -> str:
             return format(value, ".14g")
         except OverflowError:  # an integer that no float holds
             return "inf" if value > 0 else "-inf"
-    return value if isinstance(value, str) else _lua_type(value)
+    return value if isinstance(value, str) else lua_type(value)
 
 
 def _quoted(text: Any) -> str:

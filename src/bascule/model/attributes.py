@@ -10,7 +10,18 @@ import re
 from collections.abc import Hashable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Strict,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from bascule.errors.apisix_text import Keys, MatchesAny, MatchesOne, Pattern, Told
 from bascule.errors.sentences import Refused
@@ -31,6 +42,11 @@ class Model(BaseModel):
     """Base of every resource: frozen, and an attribute it doesn't know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def one_of(*attributes: str) -> Json:
+    """JSON Schema: exactly one of them is there."""
+    return {"oneOf": [{"required": [attribute]} for attribute in attributes]}
 
 
 def _id(value: Any) -> Any:
@@ -87,8 +103,28 @@ def lua(what: str, instead: str) -> Any:
     return BeforeValidator(refuse)
 
 
-Unique = AfterValidator(_unique)
-Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9\-_.]+$"), BeforeValidator(_id), MatchesAny]
+class _Unique:
+    """On a tuple: no item twice."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(_unique, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Json:
+        return {**handler(schema), "uniqueItems": True}
+
+
+Unique = _Unique()
+_ID_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[a-zA-Z0-9-_.]+$"},
+            {"type": "integer", "minimum": 1},
+        ]
+    }
+)
+Id = Annotated[
+    str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9\-_.]+$"), BeforeValidator(_id), MatchesAny, _ID_SCHEMA
+]
 Name = Annotated[str, Strict(), Field(min_length=1, max_length=256)]
 Desc = Annotated[str, Strict(), Field(max_length=256)]
 Label = Annotated[str, Strict(), Field(min_length=1, max_length=256, pattern=r"^\S+$")]
@@ -103,11 +139,14 @@ Method = Literal["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CO
 Methods = Annotated[tuple[Method, ...], Unique]
 Uri = Annotated[str, Strict(), Field(min_length=1, max_length=4096)]
 Status = Annotated[int, Strict(), Field(ge=0, le=1), Told("matches none of the enum values")]
-Time = Annotated[int, Strict(), Field(ge=0)]
+Time = Annotated[int, Strict(), Field(ge=0), WithJsonSchema({"type": "integer"})]
 Cert = Annotated[str, Strict(), _pem(128), MatchesOne]
 Key = Annotated[str, Strict(), _pem(64), MatchesOne]
 # Plugin name -> its conf. The conf is checked by the plugin's own Config, when the snapshot is compiled.
-Plugins = dict[str, Annotated[Json, Told("invalid plugin conf {value} for plugin [{key}]", semantic=True)]]
+Plugins = Annotated[
+    dict[str, Annotated[Json, Told("invalid plugin conf {value} for plugin [{key}]", semantic=True)]],
+    WithJsonSchema({"type": "object"}),
+]
 Script = Annotated[Any, lua("script", "write it as a Python plugin")]
 FilterFunc = Annotated[Any, lua("filter_func", 'say the condition in "vars", or write a Python plugin')]
 

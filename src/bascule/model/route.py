@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from bascule.errors.apisix_text import ANY, ONE, ONE_OF_BOTH
 from bascule.errors.sentences import Refused
@@ -24,11 +24,21 @@ from bascule.model.attributes import (
     TimeoutConf,
     Unique,
     Uri,
+    one_of,
 )
 from bascule.model.upstream import Upstream
 
 
 class Route(Resource):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                one_of("uri", "uris"),
+                {"anyOf": [{"required": [name]} for name in ("plugins", "upstream", "upstream_id", "service_id")]},
+            ]
+        }
+    )
+
     uri: Uri | None = None
     uris: Annotated[tuple[Uri, ...], Field(min_length=1), Unique] | None = None
     host: Host | None = None

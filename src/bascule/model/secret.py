@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import ConfigDict, Field, Strict, model_validator
 
 from bascule.errors.apisix_text import ONE, ONE_OF_BOTH
 from bascule.errors.sentences import Refused
-from bascule.model.attributes import Bool, Model, Str, Time
+from bascule.model.attributes import Bool, Model, Str, Time, one_of
 
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Url = Annotated[str, Strict(), Field(pattern=r"^[^/]+://([\da-zA-Z.\-]+|\[[\da-fA-F:]+\])(:\d+)?")]
@@ -45,6 +45,8 @@ class GcpAuthConfig(Model):
 
 
 class GcpSecret(Secret):
+    model_config = ConfigDict(json_schema_extra=one_of("auth_config", "auth_file"))
+
     auth_config: GcpAuthConfig | None = None
     auth_file: Str | None = None
     ssl_verify: Bool = True

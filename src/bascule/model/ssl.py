@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import ConfigDict, Field, Strict, model_validator
 
 from bascule.errors.apisix_text import ONE, ONE_OF_BOTH
 from bascule.errors.sentences import Refused
-from bascule.model.attributes import Cert, Desc, Host, Id, Json, Key, Labels, Model, Regex, Status, Time, Unique
+from bascule.model.attributes import Cert, Desc, Host, Id, Json, Key, Labels, Model, Regex, Status, Time, Unique, one_of
 
 
 class SslClient(Model):
@@ -20,6 +20,13 @@ class SslClient(Model):
 
 
 class Ssl(Model):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"type": {"const": "client"}}, "required": ["type"]},
+            "else": one_of("sni", "snis"),
+        }
+    )
+
     id: Id | None = None
     type: Literal["server", "client"] = "server"
     cert: Cert

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self, cast
 
-from pydantic import Field, Strict, model_validator
+from pydantic import ConfigDict, Field, Strict, model_validator
 
 from bascule.errors.apisix_text import NOT, ONE, ONE_OF_BOTH, dependent, no_match
 from bascule.errors.fault import INVALID
@@ -59,12 +59,16 @@ class UpstreamTls(Model):
             raise Refused('"client_cert" and "client_key" need each other', text)
         if self.client_cert_id is not None and self.client_cert is not None:
             sentence = 'only one of "client_cert_id" and "client_cert" is allowed'
-            raise Refused(sentence, dependent("client_cert|client_key", NOT))
+            raise Refused(sentence, dependent("client_cert", NOT))
         return self
 
 
 class Upstream(Resource):
     """`nodes`, or `service_name` with `discovery_type`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["nodes"]}, {"required": ["service_name", "discovery_type"]}]}
+    )
 
     nodes: Nodes | None = None
     service_name: Annotated[str, Strict(), Field(min_length=1, max_length=256)] | None = None

@@ -8,13 +8,16 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from bascule.errors.sentences import Refused
 from bascule.match.regex import compile_regex
+from bascule.model.attributes import Unique
 from bascule.plugin.host import Host
 from bascule.plugin.plugin import Config, Plugin
 from bascule.plugin.request import Request
 from bascule.plugin.response import Response
 
 Origins = Annotated[str, StringConstraints(pattern=r"^(\*|\*\*|null|\w+://[^,]+(,\w+://[^,]+)*)$")]
-Names = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=4096)]], Field(min_length=1)]
+Names = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=4096)], ...], Field(min_length=1), Unique
+]
 _EVERY_METHOD = "GET,POST,PUT,DELETE,PATCH,HEAD,OPTIONS,CONNECT,TRACE"
 
 
@@ -30,16 +33,9 @@ class CorsConfig(Config):
     timing_allow_origins: Origins | None = None
     timing_allow_origins_by_regex: Names | None = None
 
-    @field_validator("allow_origins_by_regex", "allow_origins_by_metadata", "timing_allow_origins_by_regex")
-    @classmethod
-    def unique(cls, names: list[str] | None) -> list[str] | None:
-        if names is not None and len(set(names)) < len(names):
-            raise Refused("must hold no item twice")
-        return names
-
     @field_validator("allow_origins_by_regex", "timing_allow_origins_by_regex")
     @classmethod
-    def regexes(cls, patterns: list[str] | None) -> list[str] | None:
+    def regexes(cls, patterns: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for pattern in patterns or ():
             compile_regex(pattern)
         return patterns

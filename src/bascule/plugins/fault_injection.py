@@ -26,7 +26,8 @@ class When(Config):
             try:
                 compile_expression(group)
             except ExpressionError as error:
-                raise Refused(f"failed to create vars expression [{index}]: {error}") from error
+                sentence = f"failed to create vars expression [{index}]: {error}"
+                raise Refused(sentence, f"failed to create vars expression: {error.text}", True) from error
         return groups
 
 
@@ -55,7 +56,8 @@ class FaultInjectionConfig(Config):
     @model_validator(mode="after")
     def something(self) -> Self:
         if self.abort is None and self.delay is None:
-            raise Refused("expect object to have at least 1 properties: abort or delay")
+            text = "expect object to have at least 1 properties"
+            raise Refused(f"{text}: abort or delay", text)
         return self
 
 

@@ -8,8 +8,10 @@ from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import orjson
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from bascule.errors.apisix_text import ONE, ONE_OF_BOTH
+from bascule.errors.sentences import Refused
 from bascule.plugin import Config, Host, Plugin, Request, Response, check_field
 from bascule.plugin.kit.quota import DelayedQuota, FixedQuota, RedisFixedQuota, RedisSlidingQuota, SlidingQuota, Taken
 from bascule.plugin.kit.redis import RedisConf, script_runner
@@ -64,6 +66,10 @@ class Rule(Config):
 
 
 class LimitCountConfig(RedisConf):
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["count", "time_window"]}, {"required": ["rules"]}]}
+    )
+
     count: Number | None = None
     time_window: Number | None = None
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)] | None = None
@@ -81,9 +87,9 @@ class LimitCountConfig(RedisConf):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.rules is None and (self.count is None or self.time_window is None):
-            raise ValueError('either "count" and "time_window" or "rules" is required')
+            raise Refused('either "count" and "time_window" or "rules" is required', ONE)
         if self.rules is not None and (self.count is not None or self.time_window is not None):
-            raise ValueError('"count" and "time_window" don\'t go together with "rules"')
+            raise Refused('"count" and "time_window" don\'t go together with "rules"', ONE_OF_BOTH)
         if self.sync_interval != -1 and self.sync_interval < 0.1:
             raise ValueError('"sync_interval" is at least 0.1 s, or -1 for none')
         if isinstance(self.time_window, int) and self.sync_interval >= self.time_window:

@@ -11,6 +11,8 @@ from xml.sax.saxutils import escape
 import orjson
 from pydantic import Field, model_validator
 
+from bascule.errors.apisix_text import ANY
+from bascule.errors.sentences import Refused
 from bascule.plugin import Config, Host, Plugin, Request, Response
 from bascule.plugin.kit.header_edits import HeaderEdits, check_headers
 from bascule.plugin.kit.template import Template
@@ -32,7 +34,8 @@ class MockingConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.response_example is None and self.response_schema is None:
-            raise ValueError('"response_example" or "response_schema" is required')
+            text = f'{ANY}: ["response_example"] or ["response_schema"]'
+            raise Refused('"response_example" or "response_schema" is required', text)
         if _media_type(self.content_type) not in TYPES:
             raise ValueError(f"unsupported content type! It must be one of {', '.join(TYPES)}")
         check_headers((name, str(value)) for name, value in (self.response_headers or {}).items())

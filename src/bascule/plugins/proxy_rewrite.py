@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from pydantic import Field, field_validator
 
+from bascule.errors.apisix_text import MatchesAny
 from bascule.errors.sentences import Refused
 from bascule.match.regex import RegexError
 from bascule.plugin.host import Host
@@ -48,7 +49,7 @@ class ProxyRewriteConfig(Config):
     regex_uri: list[str] | None = Field(None, min_length=2)
     method: Method | None = None
     host: str | None = Field(None, pattern=r"^[0-9a-zA-Z-.]+(:\d{1,5})?$")
-    headers: Annotated[HeaderChanges | None, FlatIsSet] = None
+    headers: Annotated[HeaderChanges | None, FlatIsSet, MatchesAny] = None
     use_real_request_uri_unsafe: bool = False
 
     @field_validator("regex_uri")
@@ -56,7 +57,7 @@ class ProxyRewriteConfig(Config):
     def pairs(cls, regex_uri: list[str] | None) -> list[str] | None:
         if regex_uri is not None:
             if len(regex_uri) % 2:
-                raise Refused("The length of regex_uri should be an even number")
+                raise Refused("The length of regex_uri should be an even number", None, True)
             substitutions(regex_uri)
         return regex_uri
 
@@ -67,7 +68,8 @@ def substitutions(regex_uri: list[str]) -> list[Substitution]:
         try:
             found.append(Substitution(pattern, replacement))
         except RegexError as error:
-            raise Refused(f"invalid regex_uri({pattern}, {replacement}): {error}") from error
+            sentence = f"invalid regex_uri({pattern}, {replacement}): {error}"
+            raise Refused(sentence, sentence, True) from error
     return found
 
 

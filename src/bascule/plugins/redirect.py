@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from bascule.errors.apisix_text import BOTH, ONE
 from bascule.errors.sentences import Refused
 from bascule.match.regex import RegexError
 from bascule.plugin.host import Host
@@ -46,7 +47,9 @@ class RedirectConfig(Config):
     def one_kind(self) -> Self:
         kinds = self.model_fields_set.intersection(_KINDS)
         if len(kinds) != 1:
-            raise Refused(f"needs exactly one of {', '.join(_KINDS)}, not {'both' if len(kinds) == 2 else len(kinds)}")
+            sentence = f"needs exactly one of {', '.join(_KINDS)}, not {'both' if len(kinds) == 2 else len(kinds)}"
+            first = [position for position, kind in enumerate(_KINDS, 1) if kind in kinds][:2]
+            raise Refused(sentence, f"{BOTH} {first[0]} and {first[1]}" if first else ONE)
         if self.http_to_https and self.append_query_string:
             raise Refused("only one of `http_to_https` and `append_query_string` can be configured.")
         return self

@@ -9,12 +9,17 @@ from urllib.parse import parse_qsl
 
 from pydantic import AfterValidator, Field, model_validator
 
+from bascule.errors.apisix_text import ANY
+from bascule.errors.sentences import Refused
 from bascule.plugin import BodyTooLarge, Config, Host, Plugin, Request, Response
-from bascule.plugin.kit.json_schema import JsonSchema
+from bascule.plugin.kit.json_schema import JsonSchema, SchemaError
 
 
 def _valid(schema: dict[str, Any]) -> dict[str, Any]:
-    JsonSchema(schema)
+    try:
+        JsonSchema(schema)
+    except SchemaError as error:
+        raise Refused(str(error), error.text, True) from None
     return schema
 
 
@@ -31,7 +36,8 @@ class RequestValidationConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.header_schema is None and self.body_schema is None:
-            raise ValueError('"header_schema" or "body_schema" is required')
+            text = f'{ANY}: ["header_schema"] or ["body_schema"]'
+            raise Refused('"header_schema" or "body_schema" is required', text)
         return self
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from bascule.errors.apisix_text import NOT, MatchesAny, dependent
 from bascule.errors.sentences import Refused
 from bascule.match.expression import ExpressionError, compile_expression
 from bascule.match.regex import RegexError
@@ -76,7 +77,7 @@ class ResponseRewriteConfig(Config):
     )
 
     status_code: int | None = Field(None, ge=200, le=598)
-    headers: Annotated[HeaderChanges | None, FlatIsSet] = None
+    headers: Annotated[HeaderChanges | None, FlatIsSet, MatchesAny] = None
     body: str | None = None
     body_base64: bool = False
     filters: list[Filter] | None = Field(None, min_length=1)
@@ -89,13 +90,14 @@ class ResponseRewriteConfig(Config):
         try:
             compile_expression(rules or [])
         except ExpressionError as error:
-            raise Refused(f"failed to validate the 'vars' expression: {error}") from error
+            failed = "failed to validate the 'vars' expression"
+            raise Refused(f"{failed}: {error}", f"{failed}: {error.text}", True) from error
         return rules
 
     @model_validator(mode="after")
     def one_body(self) -> Self:
         if self.body is not None and self.filters is not None:
-            raise Refused("body and filters can't be used together")
+            raise Refused("body and filters can't be used together", dependent("filters", NOT))
         self.new_body()
         return self
 
@@ -105,9 +107,9 @@ class ResponseRewriteConfig(Config):
         try:
             decoded = base64.b64decode(self.body, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise Refused("invalid base64 content") from error
+            raise Refused("invalid base64 content", semantic=True) from error
         if not decoded:
-            raise Refused("invalid base64 content")
+            raise Refused("invalid base64 content", semantic=True)
         return decoded
 
 

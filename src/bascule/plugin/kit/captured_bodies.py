@@ -6,16 +6,21 @@ import zlib
 from importlib import import_module
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from bascule.match.expression import Expression, compile_expression
+from bascule.errors.sentences import Refused
+from bascule.match.expression import Expression, ExpressionError, compile_expression
 from bascule.plugin.plugin import Config
 from bascule.plugin.request import Request
 from bascule.plugin.response import Response
 
 
-def _expression(value: list[Any]) -> list[Any]:
-    compile_expression(value)
+def _expression(value: list[Any], info: ValidationInfo) -> list[Any]:
+    try:
+        compile_expression(value)
+    except ExpressionError as error:
+        text = f"failed to validate the '{info.field_name}' expression: {error.text}"
+        raise Refused(str(error), text, True) from None
     return value
 
 

@@ -33,9 +33,11 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> None:
         try:
             check_field(name)
         except ValueError as error:
-            raise Refused(f"invalid field character in header: {error}") from error
+            raise Refused(
+                f"invalid field character in header: {error}", "invalid field character in header", True
+            ) from error
         if _CONTROL.search(value):
-            raise Refused(f"invalid value character in header {name!r}")
+            raise Refused(f"invalid value character in header {name!r}", "invalid value character in header", True)
 
 
 class HasHeaders(Protocol):

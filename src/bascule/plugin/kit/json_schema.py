@@ -10,12 +10,22 @@ from jsonschema import exceptions, validators
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from bascule.errors.apisix_text import lua_type
+
 _MAX_DEPTH = 100  # of data that is checked: clients choose how deep it is
 _DRAFT = validators.validator_for({"$schema": "http://json-schema.org/draft-07/schema#"})
 
 
 class SchemaError(ValueError):
-    """The schema itself is wrong; the message says where."""
+    """The schema itself is wrong; the message says where. `text`: APISIX's words for it."""
+
+    def __init__(self, error: exceptions.SchemaError) -> None:
+        super().__init__(f"{error.json_path}: {error.message}")
+        self.text = self.args[0]
+        if error.json_path.endswith(".type") and isinstance(error.instance, str):
+            self.text = f"invalid JSON type: {error.instance}"
+        elif error.validator == "type":
+            self.text = f"table expected, got {lua_type(error.instance)}"
 
 
 class JsonSchema:
@@ -26,7 +36,7 @@ class JsonSchema:
         try:
             kind.check_schema(cast(Any, schema))
         except exceptions.SchemaError as error:
-            raise SchemaError(f"{error.json_path}: {error.message}") from None
+            raise SchemaError(error) from None
         self.schema = schema
         self._validator = kind(schema, registry=Registry(), format_checker=kind.FORMAT_CHECKER)
         self._has_defaults = _mentions(schema, "default")

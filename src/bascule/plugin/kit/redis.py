@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 import orjson
 from pydantic import Field
 
+from bascule.errors.sentences import Refused
 from bascule.plugin.plugin import Config
 
 if TYPE_CHECKING:
@@ -59,14 +60,15 @@ class RedisConf(Config):
     sentinel_password: str | None = None
 
     def require_redis(self, policy: str) -> None:
-        """ValueError when an attribute that the policy needs is missing. Other policies ("local") need none."""
+        """Refused when an attribute that the policy needs is missing. Other policies ("local") need none."""
         for name in _REQUIRED.get(policy, ()):
             if getattr(self, name) is None:
-                raise ValueError(f'"{name}" is required when policy is "{policy}"')
+                clause = "then" if policy == "redis" else "else"
+                raise Refused(f'"{name}" is required when policy is "{policy}"', f"{clause} clause did not match")
         for node in self.redis_cluster_nodes or () if policy == "redis-cluster" else ():
             host, _, port = node.rpartition(":")
             if not host or not port.isdigit():
-                raise ValueError(f'"redis_cluster_nodes": {node!r} must be host:port')
+                raise Refused(f'"redis_cluster_nodes": {node!r} must be host:port')
 
 
 _REQUIRED = {
