@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from bascule.admin.proto_source import proto_fault
+from bascule.errors.apisix_text import wrong_type
 from bascule.errors.fault import Fault
 from bascule.model.change import Change
 from bascule.observe.metrics import Metrics
@@ -58,7 +59,7 @@ class Validator:
         Empty when all is well. `value` is what JSON gives; any junk is answered with a fault."""
         faults = Faults()
         if not isinstance(value, dict):
-            faults.add((), "must be an object", "wrong type: expected object")
+            faults.add((), "must be an object", wrong_type("object", value))
         elif _too_deep(value):
             faults.add((), f"is nested more than {MAX_DEPTH} deep")
         else:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from bascule.admin.access import Access
 from bascule.admin.administration import Administration
 from bascule.admin.http import BASE, AdminApi, handlers_of
+from bascule.admin.schema_handlers import SchemaHandlers
+from bascule.admin.schemas import Schemas
 from bascule.admin.tls import admin_tls
 from bascule.admin.validator import Validator
 from bascule.cli.settings_file import Configured
@@ -34,6 +36,7 @@ class Parts:
     registry: Registry
     store: LiveStore | None = None
     sealer: Sealer | None = None
+    validator: Validator | None = None
     administration: Administration | None = None
 
 
@@ -49,7 +52,7 @@ def make_parts(configured: Configured) -> Parts:
     validator = Validator(registry, resolve=from_environment(os.environ), attr=settings.attr)
     prefix = settings.etcd.prefix if settings.provider == "etcd" else "/apisix"
     administration = Administration(store, validator, sealer, prefix=prefix)
-    return Parts(StoreSource(store, sealer), registry, store, sealer, administration)
+    return Parts(StoreSource(store, sealer), registry, store, sealer, validator, administration)
 
 
 def make_store(configured: Configured) -> LiveStore | None:
@@ -90,15 +93,20 @@ def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -
     """The supervisor's further HTTP servers; what is to be said once. Raises as `make_parts`, and ConfigRefused."""
     settings = configured.settings
     admin = settings.deployment.admin
-    if not settings.serves_admin or parts.administration is None:
+    if not settings.serves_admin or parts.administration is None or parts.validator is None:
         return None
+
+    def reload() -> None:
+        parts.registry.reload()
+        supervisor.reload_plugins()
+
     keys, new = admin_keys(configured) if admin.admin_key_required else ((), None)
     api = AdminApi(
         parts.administration,
         admin,
         Access(admin, keys),
         applied=supervisor.applied,
-        handlers=handlers_of(),
+        handlers=handlers_of(SchemaHandlers(Schemas(parts.registry), parts.validator.check, reload).table()),
     )
     listen = admin.admin_listen
     supervisor.add_service(

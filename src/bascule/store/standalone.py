@@ -26,12 +26,10 @@ class Item:
 
 @dataclass(slots=True)
 class Standalone:
-    """`faults`: (place, sentence). `repeated`: the items among them whose id was taken. `plugins`: the file's own list
-    of enabled plugins, None if it has none."""
+    """`faults`: (place, sentence). `plugins`: the file's own list of enabled plugins, None if it has none."""
 
     items: list[Item] = field(default_factory=list)
     faults: list[tuple[Path, str]] = field(default_factory=list)
-    repeated: list[Item] = field(default_factory=list)
     plugins: tuple[str, ...] | None = None
 
 
@@ -56,23 +54,22 @@ def read_standalone(document: Any) -> Standalone:
         elif not isinstance(items, list):
             found.faults.append(((kind,), "must be a list"))
         else:
-            found.items += _items(kind, items, found)
+            found.items += _items(kind, items, found.faults)
     return found
 
 
-def _items(kind: str, items: list[Any], found: Standalone) -> Iterator[Item]:
+def _items(kind: str, items: list[Any], faults: list[tuple[Path, str]]) -> Iterator[Item]:
     first: dict[tuple[str, str], int] = {}
     for position, value in enumerate(items):
         place: Path = (kind, position)
         try:
             item = _item(kind, value, place)
         except ValueError as error:
-            found.faults.append((place, str(error)))
+            faults.append((place, str(error)))
             continue
         before = first.setdefault((item.kind, item.id), position)
         if before != position:
-            found.faults.append((place, f'the id "{item.id}" is taken by $.{kind}[{before}]; this one is left out'))
-            found.repeated.append(item)
+            faults.append((place, f'the id "{item.id}" is taken by $.{kind}[{before}]; this one is left out'))
             continue
         yield item
 
