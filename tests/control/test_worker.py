@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import os
 import socket
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from typing import Any
 from bascule.control.boot import Boot, Socket
 from bascule.control.channel import Channel
 from bascule.control.configuration import pack
+from bascule.control.handover import address_of
 from bascule.engine.shared_counters import SharedCounters
 from bascule.model.change import Change
 from bascule.model.engine_settings import EngineSettings
 from bascule.snapshot.references import Unresolved
 
+UPGRADE_ADDRESS = address_of(f"/nowhere/worker-{os.getpid()}")
 NOWHERE = {"nodes": {"127.0.0.1:1": 1}}
 
 
@@ -69,6 +72,7 @@ def play(
                 plugin_attr={},
                 error_log=str(tmp_path / "error.log"),
                 cpu=None,
+                upgrade_address=UPGRADE_ADDRESS,
                 generation=1,
                 steps=[[pack(change) for change in step] for step in steps],
                 secrets=dict(secrets),
@@ -148,12 +152,17 @@ def test_secrets_come_before_or_after_what_needs_them(tmp_path: Path) -> None:
     assert play(script, tmp_path, [guarded("a")], secrets=secrets) == 0
 
 
-def test_it_ends_when_the_supervisor_is_gone(tmp_path: Path) -> None:
+def test_without_its_supervisor_it_ends_once_another_gateway_serves(tmp_path: Path) -> None:
     async def script(channel: Channel, port: int) -> None:
         await channel.receive()
 
-    assert play(script, tmp_path) == 0
-    assert "the supervisor is gone" in (tmp_path / "error.log").read_text()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as successor:
+        successor.bind(UPGRADE_ADDRESS)
+        successor.listen(1)
+        assert play(script, tmp_path) == 0
+    log = (tmp_path / "error.log").read_text()
+    assert "the supervisor is gone" in log
+    assert "another gateway serves" in log
 
 
 def test_a_log_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:

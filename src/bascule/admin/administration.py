@@ -198,7 +198,7 @@ class Administration:
             wish.permit.check(kind, self._value(kind, old))
         now = int(self._clock())
         given = {name: inner for name, inner in value.items() if name not in _TIMES}
-        if kind not in ("consumers", "plugin_metadata"):
+        if kind != "consumers":
             given["id"] = id.rpartition("/")[2] if kind in NESTED or kind == "secrets" else id
         faults = self.validator.check(kind, id, given)
         if faults:

@@ -35,6 +35,7 @@ class Boot:
     plugin_attr: dict[str, Any]
     error_log: str | None
     cpu: int | None
+    upgrade_address: str
     generation: int
     steps: Sequence[Sequence[PackedChange]]
     secrets: Mapping[str, str | Unresolved] = field(default_factory=dict)

@@ -26,6 +26,7 @@ log = logging.getLogger("bascule.supervisor")
 FORMAT = 1
 _FDS_PER_MESSAGE = 200  # the kernel takes 253
 _ANSWER_S = 30.0
+_AGAIN_S = 0.05
 
 
 class HandoverFailed(Exception):
@@ -68,12 +69,13 @@ class HandoverServer:
         """Serves one taker after the other, until cancelled; returns when one has taken over."""
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            try:
-                listener.bind(self._address)
-            except OSError as error:
-                log.warning("`bascule upgrade` won't work: %s", (error.strerror or str(error)).lower())
-                return
-            listener.listen(1)
+            while True:
+                try:
+                    listener.bind(self._address)
+                    break
+                except OSError:  # an older gateway is about to let go of it
+                    await asyncio.sleep(_AGAIN_S)
+            listener.listen(16)
             listener.setblocking(False)
             while True:
                 taker, _ = await loop.sock_accept(listener)

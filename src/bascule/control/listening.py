@@ -28,9 +28,12 @@ class Listening:
         self._used: tuple[ListenAddress, ...] = ()
         self._chosen: dict[ListenAddress, ListenAddress] = {}  # what port 0 became
 
-    def open(self, addresses: tuple[ListenAddress, ...], workers: int, backlog: int) -> None:
+    def open(
+        self, addresses: tuple[ListenAddress, ...], workers: int, backlog: int, *, beside_orphans: bool = False
+    ) -> None:
         """Listens on `addresses`, with what is open already; what is no longer asked for stays until `close_retired`.
-        Raises ListenFailed, and has then changed nothing."""
+        `beside_orphans`: workers of a killed gateway may still have the addresses. Raises ListenFailed, and has then
+        changed nothing."""
         opened: list[tuple[ListenAddress, socket.socket]] = []
         used: list[ListenAddress] = []
         for wanted in addresses:
@@ -38,7 +41,10 @@ class Listening:
             have = len(self._sockets.get(address, ()))
             try:
                 while have < (1 if address.path else workers):
-                    sock = _open_unix(address.path, backlog) if address.path else _open_tcp(address, have == 0, backlog)
+                    if address.path:
+                        sock = _open_unix(address.path, backlog, beside_orphans)
+                    else:
+                        sock = _open_tcp(address, have == 0 and not beside_orphans, backlog)
                     if address.port == 0 and not address.path:
                         address = address.model_copy(update={"port": sock.getsockname()[1]})
                         self._chosen[wanted] = address
@@ -121,9 +127,9 @@ class Listening:
         self.leave()
 
 
-def _open_tcp(address: ListenAddress, first: bool, backlog: int) -> socket.socket:
+def _open_tcp(address: ListenAddress, alone: bool, backlog: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    if first and address.port:
+    if alone and address.port:
         # One without SO_REUSEPORT finds out whether somebody else has the port: with it both would quietly share it.
         with socket.socket(family) as probe:
             _set_options(probe, family)
@@ -147,9 +153,11 @@ def _set_options(sock: socket.socket, family: int) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
-def _open_unix(path: str, backlog: int) -> socket.socket:
+def _open_unix(path: str, backlog: int, beside_orphans: bool) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path).st_mode):
+            if beside_orphans:
+                os.unlink(path)  # they keep theirs, without a name
             with socket.socket(socket.AF_UNIX) as probe:
                 try:
                     probe.connect(path)

@@ -26,6 +26,7 @@ from bascule.control.http_service import HttpService
 from bascule.control.launch import Launch
 from bascule.control.listening import ListenFailed, Listening
 from bascule.control.logs import LEVELS
+from bascule.control.orphans import orphans_gone, there_are_orphans
 from bascule.control.progress import Progress
 from bascule.control.report import Report
 from bascule.control.service_manager import tell_service_manager
@@ -120,6 +121,7 @@ class Supervisor:
             plugin_attr=settings.attr,
             error_log=self._launch.error_log,
             cpu=cpus[worker % len(cpus)] if settings.nginx_config.enable_cpu_affinity else None,
+            upgrade_address=self._upgrade_address,
             generation=self._configuration.generation,
             steps=self._configuration.steps(),
         )
@@ -137,23 +139,32 @@ class Supervisor:
             if taker is not None:
                 self._adopt(taker.offer)
                 await asyncio.to_thread(taker.wait_released)
+            orphans = there_are_orphans(self._upgrade_address)
             if self.workers:
-                self._listening.open(self.settings.addresses, self.workers, self.settings.bascule.listen_backlog)
+                self._listening.open(
+                    self.settings.addresses,
+                    self.workers,
+                    self.settings.bascule.listen_backlog,
+                    beside_orphans=orphans,
+                )
             await self._load()
             if taker is None:
                 await self._start_services("status", "metrics")
             await self._fleet.start(self.workers, self._stop)
             await self._judge()
+            if taker is not None:
+                self._listening.close_retired()
+                await asyncio.to_thread(taker.ready)
+            handing = self._listen_for_newer()
+            if orphans and not await orphans_gone(self._upgrade_address):
+                log.error("workers of a gateway that was killed still serve their configuration")
             await self._start_services()
             if not self._stop.is_set():
                 places = [*self._listening.addresses, *(service.told for service in self._services.values())]
                 generation = self._configuration.generation
                 self._say(f"ready {' '.join(places)} workers={self.workers} generation={generation}")
-                if taker is not None:
-                    self._listening.close_retired()
-                    await asyncio.to_thread(taker.ready)
                 tell_service_manager(self._notify)
-                await self._go_on()
+                await self._go_on(handing)
             limit_s = self.settings.nginx_config.worker_shutdown_timeout
             log.info("stopping: draining for at most %.0f s", limit_s)
             if self._handed:
@@ -278,14 +289,18 @@ class Supervisor:
             raise ConfigRefused(faults)
         self._report.tell()
 
-    async def _go_on(self) -> None:
+    def _listen_for_newer(self) -> asyncio.Task[None]:
+        """Says to orphans that this gateway serves, and hands over to a newer one that asks."""
+        server = HandoverServer(self._upgrade_address, self._offer, self._release, self._resume, self._hand_over)
+        return asyncio.get_running_loop().create_task(server.run(), name="hand over to a newer gateway")
+
+    async def _go_on(self, handing: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
-        handover = HandoverServer(self._upgrade_address, self._offer, self._release, self._resume, self._hand_over)
         self._following = loop.create_task(self._follow(), name="follow the configuration")
         tasks = [
             loop.create_task(self._look_after_plugins(), name="watch users' plugins"),
             loop.create_task(self._collect_often(), name="collect metrics"),
-            loop.create_task(handover.run(), name="hand over to a newer gateway"),
+            handing,
         ]
         try:
             await self._stop.wait()

@@ -1,6 +1,6 @@
 """A worker process: `python -m bascule.control.worker FD`. Serves; the supervisor tells it the configuration.
 
-When the channel ends the supervisor is gone: the worker drains and ends too, rather than serve what nobody controls.
+When the channel ends the supervisor is gone: the worker serves on until another one does, for some seconds at most.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from bascule.control.boot import Boot
 from bascule.control.channel import Channel
 from bascule.control.configuration import unpack
 from bascule.control.logs import set_up
+from bascule.control.orphans import SERVE_ON_S, mark_orphan, wait_for_successor
 from bascule.engine.log_writer import LogWriter
 from bascule.engine.server import Engine
 from bascule.engine.shared_counters import SharedCounters
@@ -40,6 +42,7 @@ class Worker:
         self._channel = channel
         self._loop = loop
         self._settings = boot.settings
+        self._upgrade_address = boot.upgrade_address
         self._metrics = Metrics()
         self._writer: LogWriter | None = None
         if boot.settings.access_log_enabled:
@@ -115,8 +118,7 @@ class Worker:
             try:
                 message = await self._channel.receive()
             except EOFError:
-                log.error("the supervisor is gone: draining")
-                await self.stop(ORPHAN_DRAIN_S)
+                await self._outlive()
                 return
             kind = message[0]
             if kind == "changes":
@@ -150,9 +152,20 @@ class Worker:
                 await self._channel.flush()
                 return
 
-    async def stop(self, timeout_s: float) -> None:
+    async def _outlive(self) -> None:
+        """The supervisor was killed. Clients needn't notice: serves on until a new one does, though not for long."""
+        log.error("the supervisor is gone: serving on until another one does, for at most %.0f s", SERVE_ON_S)
+        with mark_orphan(self._upgrade_address) as mark:
+            came = await wait_for_successor(self._upgrade_address)
+            log.warning("draining: %s", "another gateway serves" if came else "no other gateway came")
+            await self.stop(ORPHAN_DRAIN_S, mark.close)
+
+    async def stop(self, timeout_s: float, refusing: Callable[[], None] = lambda: None) -> None:
+        """`refusing` is called once no connection is accepted any more."""
         self._flushing.cancel()
-        await self._engine.drain(timeout_s)
+        drained = self._engine.drain(timeout_s)
+        refusing()
+        await drained
         await self._engine.hosts.close()
         await self._resolver.close()
         if self._writer is not None:
