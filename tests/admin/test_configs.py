@@ -6,6 +6,7 @@ import pytest
 from bascule.admin.configs import Configs, ConfigsRefused, exported, read_document
 from bascule.admin.diff import HIDDEN
 from bascule.admin.secret_places import SecretPlaces
+from bascule.admin.whole import Replacement
 from bascule.store.entry import Origin, Put
 from bascule.store.sealing import Sealer
 from tests.admin.stand import ME, SHOP, UPSTREAM, fields_of, run, standing
@@ -186,11 +187,13 @@ def test_whoever_comes_in_between_is_taken_into_account(tmp_path: Path) -> None:
                 async def read(self) -> Any:
                     return await stand.keeper.read()
 
-                async def write(self, *args: Any) -> int:
+                takes_plugins = False
+
+                async def write(self, new: Replacement) -> int:
                     number = next(others, None)
                     if number is not None:
                         await stand.store.write([Put(f"routes/o{number}", b'{"uri": "/o"}')], Origin("other"))
-                    return await stand.keeper.write(*args)
+                    return await stand.keeper.write(new)
 
             configs = Configs(Keeper(), lambda kind, id, value: [], SECRETS)
             applied = await configs.apply({"upstreams": [{"id": "u", **UPSTREAM}]}, ME, prune=True)

@@ -4,7 +4,7 @@ import pytest
 
 from bascule.admin.diff import ABSENT, Difference
 from bascule.admin.plan import PlannedStep
-from bascule.admin.whole import MARK_KEY, stored
+from bascule.admin.whole import MARK_KEY, Replacement, stored
 from bascule.store.entry import Conflict, Delete, Put
 from tests.admin.stand import ME, run, standing
 
@@ -50,13 +50,13 @@ def test_a_write_that_others_came_before_changes_nothing(tmp_path: Path) -> None
 
             await stand.store.write([Put("routes/1", b'{"upstream_id": "u"}')], ME)
             with pytest.raises(Conflict):  # somebody may have begun to refer to it
-                await stand.keeper.write(before, delete, {}, ME, None)
+                await stand.keeper.write(Replacement(before, delete, {}, ME))
             await stand.store.write([Delete("upstreams/u")], ME)
             with pytest.raises(Conflict):  # what it refers to has gone
-                await stand.keeper.write(before, create, route, ME, None)
+                await stand.keeper.write(Replacement(before, create, route, ME))
             await stand.store.write([Put("upstreams/u", b"{}"), Put("routes/2", b"{}")], ME)
             with pytest.raises(Conflict):  # it isn't new any more
-                await stand.keeper.write(before, create, route, ME, None)
+                await stand.keeper.write(Replacement(before, create, route, ME))
             entry = await stand.store.get("routes/2")
             assert entry is not None
             assert entry.value == b"{}"
@@ -68,8 +68,8 @@ def test_nothing_to_write_is_no_revision(tmp_path: Path) -> None:
     async def main() -> None:
         async with standing(tmp_path) as stand:
             before = await stand.keeper.read()
-            assert await stand.keeper.write(before, [], {}, ME, None) == before.revision
-            assert await stand.keeper.write(before, [], {}, ME, {"x": 1}) > before.revision
+            assert await stand.keeper.write(Replacement(before, [], {}, ME)) == before.revision
+            assert await stand.keeper.write(Replacement(before, [], {}, ME, {"x": 1})) > before.revision
 
     run(main())
 

@@ -11,14 +11,15 @@ from bascule.admin.diff import HIDDEN, Place, at, replaced
 from bascule.admin.document import document_of
 from bascule.admin.links import link_faults
 from bascule.admin.plan import PlannedStep, SecretPlaces, plan, summary
-from bascule.admin.whole import Item, Keeper, Whole
+from bascule.admin.whole import Item, Keeper, Replacement, Whole
 from bascule.errors.fault import Fault
 from bascule.errors.sentences import json_path
-from bascule.store.entry import Conflict, Origin
+from bascule.store.entry import Conflict, Origin, StoreUnavailable
 from bascule.store.standalone import Item as StandaloneItem
 from bascule.store.standalone import read_standalone
 
 Check = Callable[[str, str, Any], list[Fault]]
+MakeMark = Callable[[Whole, Mapping[Item, Mapping[str, Any]]], Mapping[str, Any]]
 ATTEMPTS = 5  # at a write that others come before
 
 
@@ -86,18 +87,21 @@ class Configs:
         *,
         prune: bool,
         dry_run: bool = False,
-        mark: Callable[[Whole, Mapping[Item, Mapping[str, Any]]], Mapping[str, Any]] | None = None,
+        mark: MakeMark | None = None,
     ) -> Applied:
         """`document`: in the standalone form. `prune`: what it doesn't have is deleted. `mark`: makes what is kept
         beside the resources from what was and what will be there. Raises ConfigsRefused, Conflict, StoreUnavailable."""
         items, faults = read_document(document)
+        plugins = document.get("plugins") if isinstance(document, dict) else None
+        if plugins is not None and not self._keeper.takes_plugins:
+            faults.append(_no_plugins())
         given = {(item.kind, item.id): item for item in items}
         values = {key: item.value for key, item in given.items()}
-        return await self._put(values, given, faults, origin, prune=prune, dry_run=dry_run, mark=mark)
+        return await self._put(values, given, faults, origin, prune=prune, dry_run=dry_run, mark=mark, plugins=plugins)
 
     async def restore(self, items: Mapping[Item, Mapping[str, Any]], origin: Origin, *, dry_run: bool) -> Applied:
         """Puts exactly these resources in place: of an older revision. Raises as `apply`."""
-        return await self._put(items, {}, [], origin, prune=True, dry_run=dry_run, mark=None)
+        return await self._put(items, {}, [], origin, prune=True, dry_run=dry_run)
 
     async def _put(
         self,
@@ -108,11 +112,14 @@ class Configs:
         *,
         prune: bool,
         dry_run: bool,
-        mark: Callable[[Whole, Mapping[Item, Mapping[str, Any]]], Mapping[str, Any]] | None,
+        mark: MakeMark | None = None,
+        plugins: Any = None,
     ) -> Applied:
         attempt = 1
         while True:
             before = await self._keeper.read()
+            if before.trouble is not None and not prune:
+                raise StoreUnavailable(before.trouble)
             desired, wrong = await asyncio.to_thread(self._checked, values, before)
             whole = desired if prune else {**before.items, **desired}
             found = [*faults, *_placed([*wrong, *link_faults(whole)], given)]
@@ -122,8 +129,9 @@ class Configs:
             if dry_run:
                 return Applied(before.revision, tuple(steps), True)
             kept = None if mark is None else mark(before, whole)
+            listed = plugins if prune or plugins is not None else before.plugins
             try:
-                revision = await self._keeper.write(before, steps, desired, origin, kept)
+                revision = await self._keeper.write(Replacement(before, steps, whole, origin, kept, listed))
             except Conflict:
                 if attempt == ATTEMPTS:
                     raise
@@ -215,6 +223,11 @@ def _placed(faults: Iterable[tuple[Item, Fault]], given: Mapping[Item, Standalon
 
 def _list_of(item: StandaloneItem) -> str:
     return str(item.place[0])
+
+
+def _no_plugins() -> ItemFault:
+    sentence = "the list of enabled plugins stands in config.yaml, unless the resources come from a file"
+    return ItemFault("plugins", None, None, Fault("$.plugins", sentence, f"plugins: {sentence}", ""))
 
 
 def _nothing_hidden(place: Place) -> Fault:

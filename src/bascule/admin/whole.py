@@ -1,10 +1,10 @@
-"""The whole configuration in a live store: read at one revision, written in one."""
+"""The whole configuration where it is kept: read at one time, changed in one step."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,32 +21,47 @@ MARK_KEY = "standalone/mark"
 
 @dataclass(slots=True)
 class Whole:
-    """`items`: values with their secrets in plain text. `modified`: the revision of each. `mark`: what MARK_KEY
-    holds. `unreadable`: resources whose stored value is no JSON object; they can only be replaced or deleted."""
+    """`items`: values with their secrets in plain text. `modified`: the revision of each. `mark`: what a client that
+    replaced the whole said of it. `unreadable`: resources whose stored value is no JSON object; they can only be
+    replaced or deleted. `plugins`: the list of enabled plugins, of a file that has its own. `trouble`: why nothing of
+    it can be read; then it can only be replaced whole. `stamp`: tells a file from what it is later."""
 
     items: dict[Item, dict[str, Any]] = field(default_factory=dict)
     revision: int = 0
     modified: dict[Item, int] = field(default_factory=dict)
     mark: dict[str, Any] = field(default_factory=dict)
     unreadable: list[Item] = field(default_factory=list)
+    plugins: Any = None
+    trouble: str | None = None
+    stamp: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """`steps` lead from `before` to `items`. `mark` None: stays as it was."""
+
+    before: Whole
+    steps: Sequence[PlannedStep]
+    items: Mapping[Item, Mapping[str, Any]]
+    origin: Origin
+    mark: Mapping[str, Any] | None = None
+    plugins: Any = None
 
 
 class Keeper(Protocol):
-    """Where a whole configuration is kept."""
+    """Where a whole configuration is kept. `takes_plugins`: with a list of enabled plugins."""
+
+    takes_plugins: bool
 
     async def read(self) -> Whole:
         """Raises StoreUnavailable."""
 
-    async def write(
-        self,
-        before: Whole,
-        steps: Sequence[PlannedStep],
-        desired: Mapping[Item, Mapping[str, Any]],
-        origin: Origin,
-        mark: Mapping[str, Any] | None,
-    ) -> int:
-        """All of `steps` or nothing; the revision. `mark` None: stays as it was. Raises Conflict when something changed
-        since `before` was read, and StoreUnavailable."""
+    async def write(self, new: Replacement) -> int:
+        """All or nothing; the revision. Raises Conflict when something changed since `new.before` was read, and
+        StoreUnavailable."""
+
+
+Commit = Callable[[Sequence[Operation], Origin, Sequence[Condition]], Awaitable[int]]
 
 
 class Seals(Protocol):
@@ -56,12 +71,17 @@ class Seals(Protocol):
 
 
 class StoreKeeper:
-    """A live store."""
+    """A live store. `commit`: writes to it; by default the store's own `write`."""
 
-    def __init__(self, store: LiveStore, sealer: Seals, *, clock: Callable[[], float]) -> None:
+    takes_plugins = False
+
+    def __init__(
+        self, store: LiveStore, sealer: Seals, *, clock: Callable[[], float], commit: Commit | None = None
+    ) -> None:
         self._store = store
         self._sealer = sealer
         self._clock = clock
+        self._commit = commit or store.write
 
     async def read(self) -> Whole:
         entries, revision = await self._store.list("")
@@ -88,38 +108,32 @@ class StoreKeeper:
         """Of an older state: key -> stored value."""
         return self._whole([Entry(key, value, 0, 0) for key, value in state.items()], 0).items
 
-    async def write(
-        self,
-        before: Whole,
-        steps: Sequence[PlannedStep],
-        desired: Mapping[Item, Mapping[str, Any]],
-        origin: Origin,
-        mark: Mapping[str, Any] | None,
-    ) -> int:
+    async def write(self, new: Replacement) -> int:
         now = int(self._clock())
+        before = new.before
         operations: list[Operation] = []
         conditions: dict[Condition, None] = {}
-        written = {(step.kind, step.id) for step in steps}
-        for step in steps:
+        written = {(step.kind, step.id) for step in new.steps}
+        for step in new.steps:
             item = step.kind, step.id
             key, expect = key_of(*item), before.modified.get(item, 0)
             if step.action == "delete":
                 operations.append(Delete(key, expect=expect))
                 continue
-            value = stored(*item, desired[item], before.items.get(item), now)
+            value = stored(*item, new.items[item], before.items.get(item), now)
             operations.append(Put(key, format_value(self._sealer.seal(step.kind, value)), expect=expect))
             for link in links(*item, value):
                 if (link.kind, link.id) not in written:
                     conditions[Exists(key_of(link.kind, link.id))] = None
-        if any(step.action == "delete" for step in steps):
+        if any(step.action == "delete" for step in new.steps):
             # Nobody may have begun to refer to what goes, nor added what the plan doesn't know.
             conditions |= {Unchanged(f"{kind}/", before.revision): None for kind in KINDS}
-        if mark is not None:
-            data = json.dumps(mark, sort_keys=True).encode()
+        if new.mark is not None:
+            data = json.dumps(new.mark, sort_keys=True).encode()
             operations.append(Put(MARK_KEY, data, expect=before.modified.get(("", MARK_KEY), 0)))
         if not operations:
             return before.revision
-        return await self._store.write(operations, origin, list(conditions))
+        return await self._commit(operations, new.origin, list(conditions))
 
 
 def stored(kind: str, id: str, value: Mapping[str, Any], before: Mapping[str, Any] | None, now: int) -> dict[str, Any]:
