@@ -56,6 +56,16 @@ def test_what_is_wrong_is_told_by_place() -> None:
     assert len(faults({"plugin_metadata": [{}], "secrets": [{}]})) == 2
 
 
+def test_decorations_stand_among_services() -> None:
+    items = read_standalone(
+        {"services": [{"id": "s"}, {"id": "s/graphql_cost_decorations/d", "field_path": "a"}]}
+    ).items
+    assert [(item.kind, item.id) for item in items][1] == ("graphql_cost_decorations", "s/graphql_cost_decorations/d")
+    assert items[1].value == {"id": "d", "field_path": "a"}
+    for id in ("s/x", "/graphql_cost_decorations/d", "s/graphql_cost_decorations/", "s/graphql_cost_decorations/d/e"):
+        assert len(faults({"services": [{"id": id}]})) == 1
+
+
 def test_the_index_of_a_change_is_no_attribute() -> None:
     [item] = read_standalone({"routes": [{"id": 1, "uri": "/", "modifiedIndex": 7}]}).items
     assert item.value == {"id": 1, "uri": "/"}

@@ -9,9 +9,10 @@ from typing import Any
 
 from bascule.admin.diff import HIDDEN, Place, at, replaced
 from bascule.admin.document import document_of
-from bascule.admin.links import link_faults
 from bascule.admin.plan import PlannedStep, SecretPlaces, plan, summary
+from bascule.admin.resource_kind import KINDS, with_defaults, without_defaults
 from bascule.admin.whole import Item, Keeper, Replacement, Whole
+from bascule.admin.whole_check import of_plugins, whole_faults
 from bascule.errors.fault import Fault
 from bascule.errors.sentences import json_path
 from bascule.store.entry import Conflict, Origin, StoreUnavailable
@@ -80,6 +81,14 @@ class Configs:
     async def read(self) -> Whole:
         return await self._keeper.read()
 
+    async def check(self, document: Any) -> list[ItemFault]:
+        """What is wrong with the resources of a document, each by itself. May raise StoreUnavailable."""
+        items, faults = read_document(document)
+        given = {(item.kind, item.id): item for item in items}
+        values = {key: item.value for key, item in given.items()}
+        _, wrong = await asyncio.to_thread(self._checked, values, Whole())
+        return [*faults, *_placed(wrong, given)]
+
     async def apply(
         self,
         document: Any,
@@ -101,7 +110,7 @@ class Configs:
 
     async def restore(self, items: Mapping[Item, Mapping[str, Any]], origin: Origin, *, dry_run: bool) -> Applied:
         """Puts exactly these resources in place: of an older revision. Raises as `apply`."""
-        return await self._put(items, {}, [], origin, prune=True, dry_run=dry_run)
+        return await self._put(items, {}, [], origin, prune=True, dry_run=dry_run, restored=True)
 
     async def _put(
         self,
@@ -114,6 +123,7 @@ class Configs:
         dry_run: bool,
         mark: MakeMark | None = None,
         plugins: Any = None,
+        restored: bool = False,
     ) -> Applied:
         attempt = 1
         while True:
@@ -122,7 +132,8 @@ class Configs:
                 raise StoreUnavailable(before.trouble)
             desired, wrong = await asyncio.to_thread(self._checked, values, before)
             whole = desired if prune else {**before.items, **desired}
-            found = [*faults, *_placed([*wrong, *link_faults(whole)], given)]
+            between = await asyncio.to_thread(_faults_between, whole, before, restored)
+            found = [*faults, *_placed([*wrong, *between], given)]
             if found:
                 raise ConfigsRefused(found)
             steps = await asyncio.to_thread(plan, before.items, desired, self._secrets, prune=prune)
@@ -154,16 +165,17 @@ class Configs:
                         value = replaced(value, place, secret)
                     else:
                         faults.append((item, _nothing_hidden(place)))
-            found[item] = value
+            found[item] = with_defaults(KINDS[item[0]], dict(value)) if self._keeper.fills_in else value
             faults += [(item, fault) for fault in self._check(*item, value)]
         return found, faults
 
 
 def exported(whole: Whole, secrets: SecretPlaces | None = None, *, times: bool = False) -> dict[str, Any]:
-    """The document of a configuration. `secrets`: the places of what is to be hidden; None: nothing is."""
-    items: Mapping[Item, Mapping[str, Any]] = whole.items
-    if secrets is not None:
-        items = {item: hidden(item[0], value, secrets) for item, value in items.items()}
+    """The document of a configuration, without what is the same by default. `secrets`: the places of what is to be hidden; None: nothing is."""
+    items: dict[Item, Mapping[str, Any]] = {}
+    for item, value in whole.items.items():
+        shown = value if secrets is None else hidden(item[0], value, secrets)
+        items[item] = without_defaults(KINDS[item[0]], shown)
     return document_of(items, times=times)
 
 
@@ -208,6 +220,15 @@ def _duplicates(kind: str, items: Any) -> Iterable[ItemFault]:
         if before != index:
             sentence = f'the id "{id}" is taken by $.{kind}[{before}]'
             yield ItemFault(kind, str(id), index, Fault("$", sentence, f"found duplicate {what} {id} in {kind}", ""))
+
+
+def _faults_between(whole: Mapping[Item, Mapping[str, Any]], before: Whole, restored: bool) -> list[tuple[Item, Fault]]:
+    """Those that weren't there before; of what is `restored`, plugins' references count no more than they did then."""
+    found = list(whole_faults(whole))
+    if found:
+        known = {(item, fault.path, fault.text) for item, fault in whole_faults(before.items)}
+        found = [(item, fault) for item, fault in found if (item, fault.path, fault.text) not in known]
+    return [(item, fault) for item, fault in found if not restored or not of_plugins(fault)]
 
 
 def _placed(faults: Iterable[tuple[Item, Fault]], given: Mapping[Item, StandaloneItem]) -> list[ItemFault]:

@@ -39,29 +39,29 @@ class AdminRequest:
         self.permit = permit
         self.rest = rest
 
-    async def body(self) -> bytes:
-        """Raises Refusal when it is too long."""
+    async def body(self, limit: int = MAX_BODY) -> bytes:
+        """Raises Refusal when it is longer than `limit` bytes."""
         length = self.http.content_length or 0
-        data = b"" if length > MAX_BODY else await self._read()
-        if length > MAX_BODY or len(data) > MAX_BODY:
+        data = b"" if length > limit else await self._read(limit)
+        if length > limit or len(data) > limit:
             size = max(length, len(data))
             raise Refusal(
                 Answer(
                     400,
                     {
                         "error_msg": f"invalid request body: request size {size} is greater than the maximum size "
-                        f"{MAX_BODY} allowed"
+                        f"{limit} allowed"
                     },
                     headers={"Connection": "close"},
                 )
             )
         return data
 
-    async def _read(self) -> bytes:
+    async def _read(self, limit: int) -> bytes:
         data = bytearray()
         async for chunk in self.http.content.iter_any():
             data += chunk
-            if len(data) > MAX_BODY:
+            if len(data) > limit:
                 break
         return bytes(data)
 

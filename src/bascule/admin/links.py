@@ -1,4 +1,4 @@
-"""Which resources a resource refers to by id, and what is wrong with those references in a whole configuration."""
+"""Which resources a resource refers to by id."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import Any, NamedTuple
 from bascule.admin.diff import Place
 from bascule.errors.fault import Fault
 from bascule.errors.sentences import json_path
-
-Item = tuple[str, str]  # kind, id
-Items = Mapping[Item, Mapping[str, Any]]
 
 _BY_ATTRIBUTE: dict[str, dict[str, str]] = {
     "routes": {"service_id": "services", "upstream_id": "upstreams", "plugin_config_id": "plugin_configs"},
@@ -71,20 +68,6 @@ def _link(place: Place, kind: str, id: Any) -> Iterator[Link]:
         yield Link(place, kind, str(id))
 
 
-def link_faults(items: Items) -> Iterator[tuple[Item, Fault]]:
-    """References that lead nowhere, and plugins that more than one global rule holds."""
-    ruled: dict[str, str] = {}
-    for (kind, id), value in items.items():
-        for link in links(kind, id, value):
-            if (link.kind, link.id) not in items:
-                yield (kind, id), dangling(link)
-        if kind == "global_rules" and isinstance(plugins := value.get("plugins"), dict):
-            for name in plugins:
-                other = ruled.setdefault(name, id)
-                if other != id:
-                    yield (kind, id), _ruled_twice(name, other)
-
-
 def dangling(link: Link) -> Fault:
     """The reference leads nowhere."""
     what = _SINGULAR[link.kind]
@@ -93,12 +76,3 @@ def dangling(link: Link) -> Fault:
         return Fault("$", f'belongs to the {what} "{link.id}", which doesn\'t exist', f"{what} not found", "")
     text = f"failed to fetch {what} info by {what} id [{link.id}], response code: 404"
     return Fault(json_path(link.place), sentence, text, "")
-
-
-def _ruled_twice(plugin: str, other: str) -> Fault:
-    return Fault(
-        json_path(("plugins", plugin)),
-        f'the global rule "{other}" holds this plugin already',
-        f"plugin '{plugin}' already exists in global rule with id '{other}'",
-        "",
-    )

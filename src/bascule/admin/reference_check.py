@@ -68,7 +68,7 @@ class ReferenceCheck:
             raise refuse_faults(faults)
         if kind == "global_rules":
             conditions.append(await self._alone_in_global_rules(id, value))
-        elif kind in ("consumers", "credentials") and (keys := set(_auth_keys(value))):
+        elif kind in ("consumers", "credentials") and (keys := set(auth_keys(value))):
             conditions.append(await self._keys_are_free(key_of(kind, id), keys))
         return conditions
 
@@ -127,7 +127,7 @@ class ReferenceCheck:
                 other = self._sealer.unseal(kind, parse_value(entry.value))
             except NotAResource:
                 continue
-            for plugin, value in _auth_keys(other):
+            for plugin, value in auth_keys(other):
                 if (plugin, value) in wanted:
                     owner = id.partition("/")[0]
                     if kind == "credentials" or owner != key.split("/")[1]:
@@ -136,7 +136,7 @@ class ReferenceCheck:
         return Unchanged("consumers/", revision)
 
 
-def _auth_keys(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def auth_keys(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(plugin, value) of what a consumer or credential is found by; references are left out, nobody knows them here."""
     plugins = value.get("plugins")
     for plugin, conf in plugins.items() if isinstance(plugins, dict) else ():

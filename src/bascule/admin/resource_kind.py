@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,3 +56,18 @@ def with_defaults(kind: ResourceKind, value: dict[str, Any]) -> dict[str, Any]:
     if isinstance(upstream, dict):
         filled["upstream"] = UPSTREAM_DEFAULTS | upstream
     return filled
+
+
+def without_defaults(kind: ResourceKind, value: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy without what `with_defaults` would fill in."""
+    bare = _without(value, kind.defaults | (UPSTREAM_DEFAULTS if kind.name == "upstreams" else {}))
+    if isinstance(bare.get("upstream"), dict):
+        bare["upstream"] = _without(bare["upstream"], UPSTREAM_DEFAULTS)
+    return bare
+
+
+def _without(value: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    def is_default(name: str, inner: Any) -> bool:
+        return name in defaults and type(inner) is type(defaults[name]) and bool(inner == defaults[name])
+
+    return {name: inner for name, inner in value.items() if not is_default(name, inner)}

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from bascule.admin.links import links
 from bascule.admin.plan import PlannedStep
 from bascule.store.entry import Condition, Delete, Entry, Exists, LiveStore, Operation, Origin, Put, Unchanged
-from bascule.store.keys import KINDS, NESTED, key_of, kind_and_id
+from bascule.store.keys import KINDS, key_of, kind_and_id
 from bascule.store.stored_value import NotAResource, format_value, parse_value
 
 Item = tuple[str, str]  # kind, id
@@ -49,9 +49,11 @@ class Replacement:
 
 
 class Keeper(Protocol):
-    """Where a whole configuration is kept. `takes_plugins`: with a list of enabled plugins."""
+    """Where a whole configuration is kept. `takes_plugins`: with a list of enabled plugins. `fills_in`: stored values
+    always have what APISIX writes into them."""
 
     takes_plugins: bool
+    fills_in: bool
 
     async def read(self) -> Whole:
         """Raises StoreUnavailable."""
@@ -74,6 +76,7 @@ class StoreKeeper:
     """A live store. `commit`: writes to it; by default the store's own `write`."""
 
     takes_plugins = False
+    fills_in = True
 
     def __init__(
         self, store: LiveStore, sealer: Seals, *, clock: Callable[[], float], commit: Commit | None = None
@@ -94,7 +97,10 @@ class StoreKeeper:
             try:
                 if item is not None:
                     whole.modified[item] = entry.modified
-                    whole.items[item] = self._sealer.unseal(item[0], parse_value(entry.value))
+                    value = parse_value(entry.value)
+                    if item[0] == "plugin_metadata":
+                        value["id"] = item[1]
+                    whole.items[item] = self._sealer.unseal(item[0], value)
                 elif entry.key == MARK_KEY:
                     whole.mark = parse_value(entry.value)
                     whole.modified["", MARK_KEY] = entry.modified
@@ -138,6 +144,7 @@ class StoreKeeper:
 
 def stored(kind: str, id: str, value: Mapping[str, Any], before: Mapping[str, Any] | None, now: int) -> dict[str, Any]:
     """A value as stores have it: with its id and its times (Unix seconds)."""
-    own = {} if kind == "consumers" else {"id": id.rpartition("/")[2] if kind in NESTED else id}
+    # A plugin's metadata too: by its id a sealer knows which plugin it is of.
+    own = {} if kind == "consumers" else {"id": id.rpartition("/")[2]}
     created = value.get("create_time", (before or {}).get("create_time", now))
     return {**value, **own, "create_time": created, "update_time": now}

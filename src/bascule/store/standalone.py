@@ -93,6 +93,11 @@ def _item(kind: str, value: Any, place: Path) -> Item:
         if not isinstance(name, str) or not name:
             raise ValueError('a consumer needs a "username", a credential an "id" like "user/credentials/id"')
         return Item(kind, name, _without_id(value), place)
+    if kind == "services" and isinstance(id, str) and "/" in id:
+        service, _, rest = id.partition("/")
+        if not service or not rest.startswith("graphql_cost_decorations/") or rest.count("/") != 1 or rest[-1] == "/":
+            raise ValueError(f'the id of a decoration is written "service/graphql_cost_decorations/id", not "{id}"')
+        return Item("graphql_cost_decorations", id, {**value, "id": rest.partition("/")[2]}, place)
     if id is None:
         if kind == "plugin_metadata":
             raise ValueError('needs an "id": the name of the plugin')
