@@ -1,9 +1,10 @@
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from bascule.admin.configs import Configs, ConfigsRefused, exported, read_document
+from bascule.admin.configs import Configs, ConfigsRefused, PlanChanged, exported, read_document
 from bascule.admin.diff import HIDDEN
 from bascule.admin.secret_places import SecretPlaces
 from bascule.admin.whole import Replacement
@@ -39,6 +40,7 @@ def test_a_document_is_put_in_place_in_one_revision(tmp_path: Path) -> None:
             assert done.told() | {"plan": None} == {
                 "dry_run": False,
                 "revision": done.revision,
+                "plan_id": planned.plan_id,
                 "create": 0,
                 "update": 1,
                 "delete": 5,
@@ -199,5 +201,44 @@ def test_whoever_comes_in_between_is_taken_into_account(tmp_path: Path) -> None:
             applied = await configs.apply({"upstreams": [{"id": "u", **UPSTREAM}]}, ME, prune=True)
             assert {step.id for step in applied.steps} >= {"o0", "o1", "o2"}
             assert exported(await stand.configs.read()) == {"upstreams": [{"id": "u", **UPSTREAM}]}
+
+    run(main())
+
+
+def test_a_plan_that_somebody_agreed_to(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with standing(tmp_path) as stand:
+            planned = await stand.configs.apply(SHOP, ME, prune=True, dry_run=True)
+            await stand.configs.apply({"upstreams": [{"id": "v", **UPSTREAM}]}, ME, prune=False)
+            with pytest.raises(PlanChanged) as caught:
+                await stand.configs.apply(SHOP, ME, prune=True, agreed=planned.plan_id)
+            assert "v" in {step.id for step in caught.value.now.steps}
+            assert list((await stand.configs.read()).items) == [("upstreams", "v")]
+            done = await stand.configs.apply(SHOP, ME, prune=True, agreed=caught.value.now.plan_id)
+            assert done.plan_id == caught.value.now.plan_id
+
+    run(main())
+
+
+def test_what_is_wrong_already_may_stay_and_does_not_get_worse(tmp_path: Path) -> None:
+    split = {"plugins": {"traffic-split": {"rules": [{"weighted_upstreams": [{"upstream_id": "gone"}]}]}}}
+
+    async def main() -> None:
+        async with standing(tmp_path) as stand:
+            configs = Configs(stand.keeper, lambda kind, id, value: [], SECRETS)
+            await stand.store.write([Put("plugin_configs/1", orjson.dumps(split))], ME)
+            await configs.apply({"upstreams": [{"id": "u", **UPSTREAM}]}, ME, prune=False)
+            with pytest.raises(ConfigsRefused):
+                await configs.apply({"plugin_configs": [{"id": "2", **split}]}, ME, prune=False)
+
+    run(main())
+
+
+def test_a_list_of_plugins_has_no_place_in_a_store(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with standing(tmp_path) as stand:
+            with pytest.raises(ConfigsRefused) as caught:
+                await stand.configs.apply({"plugins": [{"name": "cors"}]}, ME, prune=True)
+            assert [fault["path"] for fault in told(caught.value)] == ["$.plugins"]
 
     run(main())

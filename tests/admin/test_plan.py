@@ -2,7 +2,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bascule.admin.diff import HIDDEN, Place
-from bascule.admin.plan import PlannedStep, plan, summary
+from bascule.admin.plan import PlannedStep, plan, plan_id, summary
 
 
 def secrets(kind: str, value: Mapping[str, Any]) -> Iterable[Place]:
@@ -53,3 +53,8 @@ def test_secrets_are_hidden() -> None:
     assert changed.told()["differences"] == [{"path": "$.key", "before": HIDDEN, "after": HIDDEN}]
     deleted = plan(CURRENT, {}, secrets)[-1]
     assert deleted.told()["differences"] == [{"path": "$", "before": {"key": HIDDEN}}]
+
+
+def test_ids_of_plans() -> None:
+    one, other = plan(CURRENT, {}, secrets), plan({}, CURRENT, secrets)
+    assert plan_id(one) == plan_id(plan(CURRENT, {}, secrets)) != plan_id(other) != plan_id([])

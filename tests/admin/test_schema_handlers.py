@@ -112,19 +112,3 @@ def test_reload(ask) -> None:
 )
 def test_validation_of_a_resource(ask, kind, value, expected) -> None:
     assert ask("POST", f"schema/validate/{kind}", value) == expected
-
-
-def test_validation_of_a_document(ask) -> None:
-    good = {"routes": [{"uri": "/a", "upstream": UP}], "consumers": [{"username": "jack"}]}
-    assert ask("POST", "configs/validate", good) == (200, {})
-    assert ask("POST", "configs/validate", {}) == (200, {})
-    assert ask("POST", "configs/validate") == (400, {"error_msg": "invalid request body: empty request body"})
-    bad = {"upstreams": [{"id": "u", **UP, "type": "chash"}], "routes": [{"id": "r1", "uri": 1, "x": 1}, {"id": "r1"}]}
-    status, body = ask("POST", "configs/validate", bad)
-    assert (status, body["error_msg"]) == (400, "Configuration validation failed")
-    told = [(e["resource_type"], e["resource_id"], e["index"], e["error"]) for e in body["errors"]]
-    assert told == [
-        ("routes", "r1", 0, URI_TEXT),
-        ("routes", "r1", 1, "found duplicate id r1 in routes"),
-        ("upstreams", "u", 0, "missing key"),
-    ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from bascule.admin.diff import HIDDEN, Place, at, replaced
 from bascule.admin.document import document_of
-from bascule.admin.plan import PlannedStep, SecretPlaces, plan, summary
+from bascule.admin.plan import PlannedStep, SecretPlaces, plan, plan_id, summary
 from bascule.admin.resource_kind import KINDS, with_defaults, without_defaults
 from bascule.admin.whole import Item, Keeper, Replacement, Whole
 from bascule.admin.whole_check import of_plugins, whole_faults
@@ -64,10 +64,34 @@ class Applied:
     steps: tuple[PlannedStep, ...]
     dry_run: bool
 
+    @property
+    def plan_id(self) -> str:
+        """The same for the same plan, and for no other."""
+        return plan_id(self.steps)
+
     def told(self) -> dict[str, Any]:
         """As the Admin API answers."""
-        counts = {"dry_run": self.dry_run, "revision": self.revision, **summary(self.steps)}
+        counts = {"dry_run": self.dry_run, "revision": self.revision, "plan_id": self.plan_id, **summary(self.steps)}
         return {**counts, "plan": [step.told() for step in self.steps]}
+
+
+class PlanChanged(Exception):
+    """It isn't the plan any more that somebody agreed to. `now`: what it is, a dry run."""
+
+    def __init__(self, now: Applied) -> None:
+        super().__init__("the configuration has changed since this plan was made")
+        self.now = now
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    origin: Origin
+    prune: bool
+    dry_run: bool
+    mark: MakeMark | None = None
+    plugins: Any = None
+    agreed: str | None = None
+    restored: bool = False
 
 
 class Configs:
@@ -97,52 +121,55 @@ class Configs:
         prune: bool,
         dry_run: bool = False,
         mark: MakeMark | None = None,
+        agreed: str | None = None,
     ) -> Applied:
         """`document`: in the standalone form. `prune`: what it doesn't have is deleted. `mark`: makes what is kept
-        beside the resources from what was and what will be there. Raises ConfigsRefused, Conflict, StoreUnavailable."""
+        beside the resources from what was and what will be there. `agreed`: the id of the plan that this must come to,
+        else PlanChanged is raised. Raises ConfigsRefused, Conflict, StoreUnavailable."""
         items, faults = read_document(document)
         plugins = document.get("plugins") if isinstance(document, dict) else None
         if plugins is not None and not self._keeper.takes_plugins:
             faults.append(_no_plugins())
         given = {(item.kind, item.id): item for item in items}
         values = {key: item.value for key, item in given.items()}
-        return await self._put(values, given, faults, origin, prune=prune, dry_run=dry_run, mark=mark, plugins=plugins)
+        how = _How(origin, prune, dry_run, mark, plugins, agreed)
+        return await self._put(values, given, faults, how)
 
-    async def restore(self, items: Mapping[Item, Mapping[str, Any]], origin: Origin, *, dry_run: bool) -> Applied:
+    async def restore(
+        self, items: Mapping[Item, Mapping[str, Any]], origin: Origin, *, dry_run: bool, agreed: str | None = None
+    ) -> Applied:
         """Puts exactly these resources in place: of an older revision. Raises as `apply`."""
-        return await self._put(items, {}, [], origin, prune=True, dry_run=dry_run, restored=True)
+        how = _How(origin, True, dry_run, agreed=agreed, restored=True)
+        return await self._put(items, {}, [], how)
 
     async def _put(
         self,
         values: Mapping[Item, Mapping[str, Any]],
         given: Mapping[Item, StandaloneItem],
         faults: list[ItemFault],
-        origin: Origin,
-        *,
-        prune: bool,
-        dry_run: bool,
-        mark: MakeMark | None = None,
-        plugins: Any = None,
-        restored: bool = False,
+        how: _How,
     ) -> Applied:
         attempt = 1
         while True:
             before = await self._keeper.read()
-            if before.trouble is not None and not prune:
+            if before.trouble is not None and not how.prune:
                 raise StoreUnavailable(before.trouble)
             desired, wrong = await asyncio.to_thread(self._checked, values, before)
-            whole = desired if prune else {**before.items, **desired}
-            between = await asyncio.to_thread(_faults_between, whole, before, restored)
+            whole = desired if how.prune else {**before.items, **desired}
+            between = await asyncio.to_thread(_faults_between, whole, before, how.restored)
             found = [*faults, *_placed([*wrong, *between], given)]
             if found:
                 raise ConfigsRefused(found)
-            steps = await asyncio.to_thread(plan, before.items, desired, self._secrets, prune=prune)
-            if dry_run:
-                return Applied(before.revision, tuple(steps), True)
-            kept = None if mark is None else mark(before, whole)
-            listed = plugins if prune or plugins is not None else before.plugins
+            steps = await asyncio.to_thread(plan, before.items, desired, self._secrets, prune=how.prune)
+            planned = Applied(before.revision, tuple(steps), True)
+            if how.agreed is not None and planned.plan_id != how.agreed:
+                raise PlanChanged(planned)
+            if how.dry_run:
+                return planned
+            kept = None if how.mark is None else how.mark(before, whole)
+            listed = how.plugins if how.prune or how.plugins is not None else before.plugins
             try:
-                revision = await self._keeper.write(Replacement(before, steps, whole, origin, kept, listed))
+                revision = await self._keeper.write(Replacement(before, steps, whole, how.origin, kept, listed))
             except Conflict:
                 if attempt == ATTEMPTS:
                     raise
@@ -171,7 +198,8 @@ class Configs:
 
 
 def exported(whole: Whole, secrets: SecretPlaces | None = None, *, times: bool = False) -> dict[str, Any]:
-    """The document of a configuration, without what is the same by default. `secrets`: the places of what is to be hidden; None: nothing is."""
+    """The document of a configuration, without what is the same by default. `secrets`: the places of what is to be
+    hidden; None: nothing is."""
     items: dict[Item, Mapping[str, Any]] = {}
     for item, value in whole.items.items():
         shown = value if secrets is None else hidden(item[0], value, secrets)

@@ -68,11 +68,11 @@ class History:
             raise NoRevision(await self._why_not(number)) from None
         return Whole(self._keeper.unsealed(state), number)
 
-    async def rollback(self, number: int, actor: str, *, dry_run: bool = False) -> Applied:
+    async def rollback(self, number: int, actor: str, *, dry_run: bool = False, agreed: str | None = None) -> Applied:
         """A new revision with the resources of an old one. Raises NoRevision, and as `Configs.restore`."""
         whole = await self.at(number)
         origin = Origin(actor, f"rollback to revision {number}")
-        return await self._configs.restore(whole.items, origin, dry_run=dry_run)
+        return await self._configs.restore(whole.items, origin, dry_run=dry_run, agreed=agreed)
 
     async def _why_not(self, number: int) -> str:
         latest = await self._ledger.revision()

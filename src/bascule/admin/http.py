@@ -92,11 +92,12 @@ class AdminRequest:
 
 class AdminApi:
     """`applied(revision)` returns once every worker serves that revision of the store. `handlers`: what there is below
-    BASE besides resources, by the first segment; each gets every method."""
+    BASE besides resources, by the first segment; each gets every method. `administration` None: there are no single
+    resources, as with a standalone file."""
 
     def __init__(
         self,
-        administration: Administration,
+        administration: Administration | None,
         admin: Admin,
         access: Access,
         *,
@@ -143,8 +144,10 @@ class AdminApi:
         handler = self._handlers.get(first)
         if handler is not None:
             return await handler(AdminRequest(request, permit, rest))
+        if self._administration is None:
+            raise refuse(404, f"resources stand in a file here: they are read and replaced whole, at {BASE}/configs")
         kind, id, path = self._resource(first, rest)
-        return await self._on_resource(AdminRequest(request, permit, path), kind, id)
+        return await self._on_resource(self._administration, AdminRequest(request, permit, path), kind, id)
 
     def _resource(self, first: str, rest: list[str]) -> tuple[ResourceKind, str | None, list[str]]:
         """The kind, the id if the path has one, and the path inside the resource. Of a nested kind without an id, the
@@ -161,8 +164,10 @@ class AdminApi:
             return kind, None, rest
         return kind, "/".join(rest[: kind.id_parts]), rest[kind.id_parts :]
 
-    async def _on_resource(self, request: AdminRequest, kind: ResourceKind, id: str | None) -> Answer:
-        administration, method, path = self._administration, request.method, request.rest
+    async def _on_resource(
+        self, administration: Administration, request: AdminRequest, kind: ResourceKind, id: str | None
+    ) -> Answer:
+        method, path = request.method, request.rest
         if method == "HEAD":
             method = "GET"
         if method not in kind.methods:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import orjson
 
 from bascule.admin.diff import ABSENT, Difference, Place, differences
 from bascule.admin.document import TIMES, Items, in_order
@@ -50,6 +53,12 @@ def summary(steps: Iterable[PlannedStep]) -> dict[str, int]:
     for step in steps:
         counts[step.action] += 1
     return counts
+
+
+def plan_id(steps: Iterable[PlannedStep]) -> str:
+    """The same for the same plan, and for no other."""
+    told = orjson.dumps([step.told() for step in steps], option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(told, digest_size=16).hexdigest()
 
 
 def _bare(value: Mapping[str, Any] | None) -> Any:

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from bascule.admin.answer import Answer, refuse
-from bascule.admin.configs import ItemFault, read_document
 from bascule.admin.http import AdminRequest, Handler
 from bascule.admin.schemas import NoSuchSubsystem, Schemas
 from bascule.errors.fault import Fault
 from bascule.model.kinds import KINDS
 
 Check = Callable[[str, str, Any], list[Fault]]
-FAILED = "Configuration validation failed"
 
 
 class SchemaHandlers:
@@ -26,7 +24,7 @@ class SchemaHandlers:
         self._reload = reload
 
     def table(self) -> tuple[tuple[str, Handler], ...]:
-        return ("schema", self.schema), ("plugins", self.plugins), ("configs", self.configs)
+        return ("schema", self.schema), ("plugins", self.plugins)
 
     async def schema(self, request: AdminRequest) -> Answer:
         """GET schema/{kind}, GET schema/plugins/{name}, POST schema/validate/{kind}"""
@@ -59,28 +57,6 @@ class SchemaHandlers:
         except NoSuchSubsystem as error:
             return refuse(400, str(error)).answer
         return Answer(405)
-
-    async def configs(self, request: AdminRequest) -> Answer:
-        """POST configs/validate: each resource of a standalone document by itself."""
-        if (request.method, request.rest) != ("POST", ["validate"]):
-            return Answer(404)
-        document = await request.json()
-        if document is None:
-            return refuse(400, "invalid request body: empty request body").answer
-        faults = await asyncio.to_thread(self._document_faults, document)
-        if not faults:
-            return Answer(200, {})
-        told = [fault.told() for fault in faults]
-        return Answer(400, {"error_msg": FAILED, "errors": told}, faults=tuple(item.fault for item in faults))
-
-    def _document_faults(self, document: Any) -> list[ItemFault]:
-        items, faults = read_document(document)
-        for item in items:
-            kind, index = str(item.place[0]), int(item.place[1])
-            # As in APISIX, one error per resource; checked in the list's order.
-            for fault in self._check(item.kind, item.id, item.value)[:1]:
-                faults.append(ItemFault(kind, item.id, index, fault))
-        return sorted(faults, key=lambda item: (item.kind, -1 if item.index is None else item.index))
 
     async def _validate(self, kind: str, value: Any) -> Answer:
         if kind not in KINDS:

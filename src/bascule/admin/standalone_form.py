@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bascule.admin.answer import Answer, refuse
-from bascule.admin.configs import Applied, Configs, ConfigsRefused, ItemFault, exported
+from bascule.admin.answer import Answer, Refusal, refuse
+from bascule.admin.configs import Applied, Configs, ConfigsRefused, ItemFault, PlanChanged, exported
 from bascule.admin.document import BodyRefused, as_json, as_yaml, document_of, parse_body
 from bascule.admin.permit import Permit
 from bascule.admin.plan import SecretPlaces
@@ -29,8 +29,11 @@ class StandaloneForm:
         self._secrets = secrets
         self._clock = clock
 
-    async def get(self, permit: Permit, accept: str, *, whole: Whole | None = None, times: bool = False) -> Answer:
-        """`whole`: another than the present one, which then has no digest. Secrets are hidden from who only reads."""
+    async def get(
+        self, permit: Permit, accept: str, *, whole: Whole | None = None, times: bool = False, hide: bool = False
+    ) -> Answer:
+        """`whole`: another than the present one, which then has no digest. Secrets are hidden from who only reads, and
+        from who wants to `hide` them."""
         permit.check_everything()
         present = whole is None
         try:
@@ -39,7 +42,7 @@ class StandaloneForm:
             raise refuse(503, str(error)) from None
         if shown.trouble is not None:
             raise refuse(503, shown.trouble)
-        document = exported(shown, self._secrets if permit.reads_only else None, times=times)
+        document = exported(shown, self._secrets if permit.reads_only or hide else None, times=times)
         if shown.plugins is not None:
             document = {"plugins": shown.plugins, **document}
         if present:
@@ -78,13 +81,13 @@ class StandaloneForm:
             raise refuse(503, str(error)) from None
 
     async def post(
-        self, permit: Permit, body: bytes, content_type: str, *, prune: bool, dry_run: bool, note: str = ""
+        self, permit: Permit, body: bytes, content_type: str, *, prune: bool, dry_run: bool, **more: Any
     ) -> Answer:
-        """Applies many resources in one step; `prune`: the others are deleted."""
+        """Applies many resources in one step; `prune`: the others are deleted. `more`: `note` and `agreed`."""
         permit.check_everything()
         document = self._document(body, content_type)
         try:
-            applied = await self._apply(document, permit, prune=prune, dry_run=dry_run, note=note)
+            applied = await self._apply(document, permit, prune=prune, dry_run=dry_run, **more)
         except StoreUnavailable as error:
             raise refuse(503, str(error)) from None
         return Answer(200, applied.told()) if dry_run else _accepted(applied, {}, 200)
@@ -98,9 +101,13 @@ class StandaloneForm:
             if (wrong := _wrong_version(document.get(kind + _VERSION))) is not None
         ]
         faults += await self._configs.check(document)
-        if faults:
-            raise _refused("Configuration validation failed", faults, always=True)
-        return Answer(200, {})
+        if not faults:
+            return Answer(200, {})
+        # APISIX tells one error of each resource; all of them are told to who takes problems.
+        first = {(item.kind, item.index): item for item in reversed(faults)}
+        told = [first[place].told() for place in sorted(first, key=lambda place: (place[0], place[1] or 0))]
+        body = {"error_msg": "Configuration validation failed", "errors": told}
+        return Answer(400, body, faults=tuple(map(_placed, faults)))
 
     def _document(self, body: bytes, content_type: str) -> dict[str, Any]:
         try:
@@ -128,13 +135,23 @@ class StandaloneForm:
             return await self._configs.apply(document, Origin(permit.name, note), **how)
         except ConfigsRefused as refused:
             raise configs_refusal(refused) from None
+        except PlanChanged as changed:
+            raise plan_refusal(changed) from None
         except Conflict as conflict:
             raise refuse(503, str(conflict)) from None
 
 
-def configs_refusal(refused: ConfigsRefused) -> Exception:
+def configs_refusal(refused: ConfigsRefused) -> Refusal:
     """In APISIX's shape: its words for the first fault, and all of them when there are several."""
-    return _refused(refused.faults[0].fault.error_msg, refused.faults)
+    body: dict[str, Any] = {"error_msg": refused.faults[0].fault.error_msg}
+    if len(refused.faults) > 1:
+        body["errors"] = [fault.told() for fault in refused.faults]
+    return Refusal(Answer(400, body, faults=tuple(map(_placed, refused.faults))))
+
+
+def plan_refusal(changed: PlanChanged) -> Refusal:
+    """With what the plan is now."""
+    return Refusal(Answer(409, {"error_msg": str(changed), **changed.now.told()}))
 
 
 def content_of(items: Mapping[Item, Mapping[str, Any]]) -> str:
@@ -142,15 +159,10 @@ def content_of(items: Mapping[Item, Mapping[str, Any]]) -> str:
     return hashlib.blake2b(as_json(document_of(items)), digest_size=16).hexdigest()
 
 
-def _refused(error_msg: str, faults: Any, *, always: bool = False) -> Exception:
-    told = [fault.told() for fault in faults]
-    body: dict[str, Any] = {"error_msg": error_msg}
-    if always or len(told) > 1:
-        body["errors"] = told
-    placed = tuple(Fault(fault["path"], fault["message"], fault["error"], "") for fault in told)
-    refusal = refuse(400, error_msg)
-    refusal.answer = Answer(400, body, faults=placed)
-    return refusal
+def _placed(item: ItemFault) -> Fault:
+    """With its place in the whole document."""
+    told = item.told()
+    return Fault(told["path"], told["message"], told["error"], "")
 
 
 def _accepted(applied: Applied, headers: Mapping[str, str], status: int = 202) -> Answer:

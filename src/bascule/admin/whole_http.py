@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from bascule.admin.answer import Answer, Refusal, refuse
-from bascule.admin.configs import ConfigsRefused
+from bascule.admin.configs import ConfigsRefused, PlanChanged
 from bascule.admin.history import NO_HISTORY, History, NoRevision
 from bascule.admin.http import AdminRequest, Handler
 from bascule.admin.plan import summary
-from bascule.admin.standalone_form import StandaloneForm, configs_refusal
+from bascule.admin.standalone_form import StandaloneForm, configs_refusal, plan_refusal
 from bascule.store.entry import Conflict, StoreUnavailable
 
 MAX_DOCUMENT = 256 << 20  # bytes
@@ -45,16 +45,17 @@ class WholeApi:
             if "revision" in query:
                 whole = await self._at(_number(query["revision"], "revision"))
             accept = request.http.headers.get("Accept", "")
-            return await self._form.get(request.permit, accept, whole=whole, times=_flag(request, "times"))
+            how = {"times": _flag(request, "times"), "hide": _flag(request, "hide_secrets")}
+            return await self._form.get(request.permit, accept, whole=whole, **how)
         body = await request.body(MAX_DOCUMENT)
         kind = request.http.content_type
         dry_run = _flag(request, "dry_run")
         if method == "PUT":
             digest = request.http.headers.get("X-Digest")
             return await self._form.put(request.permit, body, kind, digest, dry_run=dry_run)
-        note = query.get("note", "")[:256]
+        more = {"note": query.get("note", "")[:256], "agreed": query.get("plan_id")}
         prune = _flag(request, "prune")
-        return await self._form.post(request.permit, body, kind, prune=prune, dry_run=dry_run, note=note)
+        return await self._form.post(request.permit, body, kind, prune=prune, dry_run=dry_run, **more)
 
     async def history(self, request: AdminRequest) -> Answer:
         _only(request, "GET", "HEAD")
@@ -107,11 +108,15 @@ class WholeApi:
             raise refuse(400, '"revision" must be the number of a revision')
         dry_run = body.get("dry_run") is True or _flag(request, "dry_run")
         try:
-            applied = await history.rollback(number, request.permit.name, dry_run=dry_run)
+            applied = await history.rollback(
+                number, request.permit.name, dry_run=dry_run, agreed=request.query.get("plan_id")
+            )
         except NoRevision as error:
             raise refuse(404, str(error)) from None
         except ConfigsRefused as refused:
             raise configs_refusal(refused) from None
+        except PlanChanged as changed:
+            raise plan_refusal(changed) from None
         except (StoreUnavailable, Conflict) as error:
             raise refuse(503, str(error)) from None
         return Answer(200, applied.told(), None if dry_run else applied.revision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 
@@ -12,20 +13,24 @@ from bascule.admin.schema_handlers import SchemaHandlers
 from bascule.admin.schemas import Schemas
 from bascule.admin.tls import admin_tls
 from bascule.admin.validator import Validator
+from bascule.admin.whole_http import WholeApi
 from bascule.cli.settings_file import Configured
+from bascule.cli.whole_configuration import fields_of, make_whole
 from bascule.control.file_source import FileSource
 from bascule.control.http_service import HttpService
 from bascule.control.source import Source
 from bascule.control.store_source import StoreSource
 from bascule.control.supervisor import Supervisor
 from bascule.model.admin_settings import AdminKey
-from bascule.plugin.registry import Registry, UnknownPlugin
+from bascule.plugin.registry import Registry
 from bascule.snapshot.references import from_environment
 from bascule.store import generated
 from bascule.store.entry import LiveStore
 from bascule.store.file import FileStore
 from bascule.store.sealing import Sealer
 from bascule.store.sqlite import SqliteStore
+
+log = logging.getLogger("bascule.admin")
 
 
 @dataclass(slots=True)
@@ -34,9 +39,9 @@ class Parts:
 
     source: Source
     registry: Registry
+    validator: Validator
     store: LiveStore | None = None
     sealer: Sealer | None = None
-    validator: Validator | None = None
     administration: Administration | None = None
 
 
@@ -45,14 +50,14 @@ def make_parts(configured: Configured) -> Parts:
     settings = configured.settings
     configured.allow_imports()
     registry = Registry(settings.plugins, configured.user_plugins)
+    validator = Validator(registry, resolve=from_environment(os.environ), attr=settings.attr)
     store = make_store(configured)
     if store is None:
-        return Parts(FileSource(FileStore(configured.resources_path, environ=os.environ)), registry)
+        return Parts(FileSource(FileStore(configured.resources_path, environ=os.environ)), registry, validator)
     sealer = make_sealer(configured, registry)
-    validator = Validator(registry, resolve=from_environment(os.environ), attr=settings.attr)
     prefix = settings.etcd.prefix if settings.provider == "etcd" else "/apisix"
     administration = Administration(store, validator, sealer, prefix=prefix)
-    return Parts(StoreSource(store, sealer), registry, store, sealer, validator, administration)
+    return Parts(StoreSource(store, sealer), registry, validator, store, sealer, administration)
 
 
 def make_store(configured: Configured) -> LiveStore | None:
@@ -66,14 +71,7 @@ def make_store(configured: Configured) -> LiveStore | None:
 def make_sealer(configured: Configured, registry: Registry) -> Sealer:
     encryption = configured.settings.apisix.data_encryption
     keyring = encryption.keyring or generated.keyring(configured.store_folder)
-
-    def fields_of(plugin: str) -> tuple[str, ...]:
-        try:
-            return registry.get(plugin).encrypt_fields
-        except (UnknownPlugin, LookupError):
-            return ()
-
-    return Sealer(keyring, fields_of, encryption.enable_encrypt_fields)
+    return Sealer(keyring, fields_of(registry), encryption.enable_encrypt_fields)
 
 
 def admin_keys(configured: Configured) -> tuple[tuple[AdminKey, ...], str | None]:
@@ -93,20 +91,31 @@ def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -
     """The supervisor's further HTTP servers; what is to be said once. Raises as `make_parts`, and ConfigRefused."""
     settings = configured.settings
     admin = settings.deployment.admin
-    if not settings.serves_admin or parts.administration is None or parts.validator is None:
+    if not settings.serves_admin:
         return None
 
     def reload() -> None:
         parts.registry.reload()
         supervisor.reload_plugins()
 
-    keys, new = admin_keys(configured) if admin.admin_key_required else ((), None)
+    try:
+        keys, new = admin_keys(configured) if admin.admin_key_required else ((), None)
+    except generated.SecretFileRefused as error:
+        if parts.store is not None:
+            raise
+        # Whoever serves from a file needs no Admin API, and may have nowhere to write.
+        log.warning("no Admin API: %s; give a key in deployment.admin.admin_key", error)
+        return None
+    whole = make_whole(configured, parts.registry, parts.validator, parts.store, parts.sealer)
     api = AdminApi(
         parts.administration,
         admin,
         Access(admin, keys),
         applied=supervisor.applied,
-        handlers=handlers_of(SchemaHandlers(Schemas(parts.registry), parts.validator.check, reload).table()),
+        handlers=handlers_of(
+            SchemaHandlers(Schemas(parts.registry), parts.validator.check, reload).table(),
+            WholeApi(whole.form, whole.history).handlers(),
+        ),
     )
     listen = admin.admin_listen
     supervisor.add_service(
