@@ -216,7 +216,7 @@ def test_validation_tells_everything_and_stores_nothing(tmp_path: Path) -> None:
                 },
             ],
         }
-        several = {"routes": [{"id": "r", "uri": 1}]}
+        several = {"routes": [{"id": "r", "uri": 1, "unknown": 1, "upstream": UPSTREAM}]}
         answer = await form.validate(ROOT, json.dumps(several).encode(), JSON)
         assert (len(answer.body["errors"]), len(answer.faults) > 1) == (1, True)
         assert (await get(form)).body == ZERO

@@ -106,8 +106,8 @@ class StandaloneForm:
         # APISIX tells one error of each resource; all of them are told to who takes problems.
         first = {(item.kind, item.index): item for item in reversed(faults)}
         told = [first[place].told() for place in sorted(first, key=lambda place: (place[0], place[1] or 0))]
-        body = {"error_msg": "Configuration validation failed", "errors": told}
-        return Answer(400, body, faults=tuple(map(_placed, faults)))
+        answer = {"error_msg": "Configuration validation failed", "errors": told}
+        return Answer(400, answer, faults=tuple(map(_placed, faults)))
 
     def _document(self, body: bytes, content_type: str) -> dict[str, Any]:
         try:
