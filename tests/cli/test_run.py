@@ -21,9 +21,10 @@ def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def config(folder: Path, text: str = "") -> None:
-    ports = f"apisix: {{node_listen: {free_port()}, status: {{port: {free_port()}}}}}"
+    ports = f"apisix: {{node_listen: {free_port()}, status: {{port: {free_port()}}}, control: {{port: {free_port()}}}}}"
+    store = "deployment: {role: data_plane, role_data_plane: {config_provider: yaml}}"
     export = f"plugin_attr: {{prometheus: {{export_addr: {{port: {free_port()}}}}}}}"
-    (folder / "config.yaml").write_text(f"{ports}\n{export}\n{text}")
+    (folder / "config.yaml").write_text(f"{ports}\n{export}\n{store}\n{text}")
 
 
 def test_how_many_workers() -> None:

@@ -43,3 +43,17 @@ def test_plugin_files_are_relative_to_config_yaml(tmp_path: Path) -> None:
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_settings(tmp_path / "config.yaml", {})
+
+
+def test_a_standalone_file_that_nobody_reads_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("apisix: {node_listen: 1}")
+    read_settings(config, {}).note_unused_file()
+    assert caplog.records == []
+    (tmp_path / "apisix.yaml").write_text("routes: []\n#END\n")
+    read_settings(config, {}).note_unused_file()
+    assert "config_provider: yaml" in caplog.text
+    caplog.clear()
+    config.write_text("deployment: {role_traditional: {config_provider: sqlite}}")
+    read_settings(config, {}).note_unused_file()
+    assert caplog.records == []

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bascule.control.orphans import SERVE_ON_S
 from tests.servers.gateway import Gateway
 from tests.servers.nginx import Nginx
 
@@ -220,11 +221,13 @@ def test_logs_are_opened_anew(gateway: Start, upstream: Nginx) -> None:
     assert "GET /two" in server.access_log(1)
 
 
-def test_workers_end_with_their_supervisor(gateway: Start, upstream: Nginx) -> None:
+def test_workers_outlive_their_supervisor_but_not_for_long(gateway: Start, upstream: Nginx) -> None:
     server = gateway(route(upstream), workers=2)
     pids = server.worker_pids()
     os.kill(server.process.pid, signal.SIGKILL)
-    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the workers' end")
+    server.process.popen.wait(5)
+    assert get(server) == 200
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the workers' end", SERVE_ON_S + 10)
 
 
 class SlowUpstream:

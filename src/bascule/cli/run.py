@@ -54,6 +54,7 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
     except OSError as error:
         return fail(f"cannot write {error.filename}: {(error.strerror or str(error)).lower()}")
     launch.note_ignored()
+    configured.note_unused_file()
 
     def say(line: str) -> None:
         print(line, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from bascule.model.config_yaml import parse_settings
 from bascule.model.settings import Settings
+
+log = logging.getLogger("bascule.supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,18 @@ class Configured:
     def resources_path(self) -> Path:
         """The standalone file, used or not."""
         return self.folder / f"apisix{self.profile}.{'json' if self.settings.provider == 'json' else 'yaml'}"
+
+    def note_unused_file(self) -> None:
+        """A warning when there is a standalone file, and something else holds the resources without a word about it."""
+        provider, role = self.settings.provider, self.settings.deployment.role
+        said = "config_provider" in getattr(self.settings.deployment, f"role_{role}").model_fields_set
+        if provider in ("sqlite", "etcd") and not said and self.resources_path.exists():
+            log.warning(
+                "%s is not used: the resources are in %s; deployment.role_%s.config_provider: yaml would serve it",
+                self.resources_path,
+                "the embedded store" if provider == "sqlite" else "etcd",
+                role,
+            )
 
     @property
     def store_folder(self) -> Path:
