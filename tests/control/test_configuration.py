@@ -57,3 +57,13 @@ def test_a_deleted_item_leaves_no_good_version() -> None:
     held.take([route("a", -1)])
     held.take([route("a", None)])
     assert held.steps() == ([],)
+
+
+def test_versions_that_may_be_served() -> None:
+    held = Configuration()
+    held.take([route("a", 1)])
+    held.take([route("a", 2)])
+    assert values(held.versions("routes", "a")) == [("a", b'{"priority":2}'), ("a", b'{"priority":1}')]
+    held.settle(2, ())
+    assert values(held.versions("routes", "a")) == [("a", b'{"priority":2}')]
+    assert held.versions("routes", "b") == []

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from bascule.control.orphans import SERVE_ON_S
 from tests.servers.gateway import Gateway
 from tests.servers.nginx import Nginx
+from tests.servers.vault import TOKEN, VaultServer
 
 Start = Callable[..., Gateway]
 
@@ -230,6 +231,78 @@ def test_workers_outlive_their_supervisor_but_not_for_long(gateway: Start, upstr
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the workers' end", SERVE_ON_S + 10)
 
 
+KEY = "$secret://vault/1/jack/key"
+
+
+def locked(vault: VaultServer, upstream: Nginx) -> dict[str, Any]:
+    """A route that asks for a key, which lies in Vault."""
+    return {
+        **route(upstream, plugins={"key-auth": {}}),
+        "consumers": [{"username": "jack", "plugins": {"key-auth": {"key": KEY}}}],
+        "secrets": [{"id": "vault/1", "uri": vault.url, "prefix": "kv/apps", "token": TOKEN}],
+    }
+
+
+def get_with_key(server: Gateway, key: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request("GET", "/", headers={"apikey": key})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_secret_rotates_under_traffic(gateway: Start, upstream: Nginx, vault: VaultServer) -> None:
+    vault.secrets = {"apps/jack": {"key": "one"}}
+    server = gateway(locked(vault, upstream), {"bascule": {"secret_refresh": 0.1}}, workers=2)
+    assert get_with_key(server, "one") == 200, "it was fetched before the workers served"
+    stop = threading.Event()
+    seen: list[int] = []
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        while not stop.is_set():
+            for key in ("one", "two"):
+                connection.request("GET", "/", headers={"apikey": key})
+                answer = connection.getresponse()
+                answer.read()
+                seen.append(answer.status)
+        connection.close()
+
+    client = threading.Thread(target=ask)
+    client.start()
+    vault.secrets = {"apps/jack": {"key": "two"}}
+    until(lambda: [get_with_key(server, key) for key in ("one", "two") for _ in range(4)] == [401] * 4 + [200] * 4, "")
+    stop.set()
+    client.join(10)
+    assert set(seen) == {200, 401}
+    os.kill(server.worker_pids()[0], signal.SIGKILL)
+    until(lambda: server.status("/status/ready")[0] == 200, "ready again")
+    assert [get_with_key(server, "two") for _ in range(6)] == [200] * 6, "a new worker knows it too"
+    details = server.status("/status/details")[1]
+    assert (details["refused"], details["secrets"]) == ([], {"references": 1, "unresolved": [], "stale": []})
+
+
+def test_a_secret_that_can_not_be_fetched_closes_and_heals(gateway: Start, upstream: Nginx, vault: VaultServer) -> None:
+    vault.secrets = {"apps/jack": {"key": "one", "text": "hello"}}
+    vault.stop()
+    resources = locked(vault, upstream)
+    example = {"response_example": "$secret://vault/1/jack/text"}
+    resources["routes"].append({"id": 2, "uri": "/mock", "plugins": {"mocking": example}})
+    server = gateway(resources)
+    assert (get_with_key(server, "one"), get(server, "/mock")) == (401, 503)
+    reason = f"vault at {vault.url} doesn't answer: connection refused"
+    refused = {(e["kind"], e["path"]): e["message"] for e in server.status("/status/details")[1]["refused"]}
+    assert refused == {
+        ("consumers", "$.plugins.key-auth.key"): f"{KEY} can't be resolved: {reason}",
+        ("routes", "$.plugins.mocking.response_example"): f"$secret://vault/1/jack/text can't be resolved: {reason}",
+    }
+    assert reason in server.log
+    vault.start()
+    until(lambda: (get_with_key(server, "one"), get(server, "/mock")) == (200, 200), "healed by itself")
+    assert server.status("/status/details")[1]["refused"] == []
+
+
 class SlowUpstream:
     """Answers one request when told to."""
 
@@ -252,6 +325,13 @@ class SlowUpstream:
         self._listener.close()
         if self._connection is not None:
             self._connection.close()
+
+
+@pytest.fixture
+def vault() -> Iterator[VaultServer]:
+    server = VaultServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

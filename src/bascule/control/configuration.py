@@ -72,6 +72,11 @@ class Configuration:
     def get(self, kind: str, id: str) -> PackedChange | None:
         return self._present.get((kind, id))
 
+    def versions(self, kind: str, id: str) -> list[PackedChange]:
+        """Those that workers may serve: the present one, and the last good one if that may be another."""
+        key = kind, id
+        return [held[key] for held in (self._present, self._good) if key in held]
+
     def items(self, kind: str) -> list[PackedChange]:
         """In the order in which they came."""
         return [change for change in self._present.values() if change.kind == kind]

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bascule.control.boot import Boot
@@ -29,16 +29,20 @@ from bascule.control.logs import LEVELS
 from bascule.control.orphans import orphans_gone, there_are_orphans
 from bascule.control.progress import Progress
 from bascule.control.report import Report
+from bascule.control.secret_keeper import Answer, SecretKeeper
 from bascule.control.service_manager import tell_service_manager
 from bascule.control.source import Source, Step
 from bascule.control.worker_slot import WorkerSlot
 from bascule.engine.shared_counters import SharedCounters
 from bascule.errors.config_error import ConfigRefused
+from bascule.model.change import Change
 from bascule.model.settings import Settings
 from bascule.observe.metrics import Metrics
 
 log = logging.getLogger("bascule.supervisor")
 
+SECRETS_AT_START_S = 3.0  # secret managers get so long before workers serve without what they didn't say
+SECRETS_OF_CHANGE_S = 1.0  # and so long before a change that needs something new of them is sent
 LOOK_S = 0.1  # at the files of users' plugins
 COLLECT_S = 1.0
 COLLECT_TIMEOUT_S = 2.0
@@ -72,6 +76,7 @@ class Supervisor:
         self._replacing = asyncio.Lock()
         self._configuration = Configuration()
         self._enabled = launch.settings.plugins
+        self._secrets = SecretKeeper(self._tell_secrets, os.environ, refresh_s=launch.settings.bascule.secret_refresh)
         self._report = Report()
         self._metrics = Metrics()
         self._collected: dict[WorkerSlot, asyncio.Event] = {}
@@ -124,6 +129,7 @@ class Supervisor:
             upgrade_address=self._upgrade_address,
             generation=self._configuration.generation,
             steps=self._configuration.steps(),
+            secrets=self._secrets.answers,
         )
 
     # ---- life
@@ -180,6 +186,7 @@ class Supervisor:
             for service in self._services.values():
                 await service.stop()
             await self._source.close()
+            await self._secrets.close()
             if self._handed:
                 self._listening.leave()
             else:
@@ -189,6 +196,7 @@ class Supervisor:
         step = await self._source.load()
         if step.plugins is not None:
             self._enabled = step.plugins
+        await self._fetch_secrets(step.changes, SECRETS_AT_START_S)
         self._take(step)
 
     async def _start_services(self, *names: str) -> None:
@@ -247,6 +255,7 @@ class Supervisor:
     async def _resume(self) -> None:
         """The newer gateway failed."""
         step = await self._source.load()
+        await self._fetch_secrets(step.changes, SECRETS_OF_CHANGE_S)
         self._take(step)
         await self._start_services()
         self._following = asyncio.get_running_loop().create_task(self._follow(), name="follow the configuration")
@@ -316,6 +325,7 @@ class Supervisor:
         """One step of the configuration, sent to the workers that there are."""
         self._report.store = step.errors
         packed = self._configuration.take(step.changes)
+        self._secrets.settle(step.changes, self._configuration.versions)
         generation = self._configuration.generation
         if step.errors:
             self._report.count(generation)
@@ -330,6 +340,7 @@ class Supervisor:
             try:
                 step = await self._source.next()
                 if step.changes or not step.revision or step.errors != self._report.store:
+                    await self._fetch_secrets(step.changes, SECRETS_OF_CHANGE_S)
                     self._take(step)
                     self._report.tell()
                     await self._use_plugins(step.plugins)
@@ -338,6 +349,15 @@ class Supervisor:
             except Exception:
                 log.exception("internal error while taking a change of the configuration")
                 await asyncio.sleep(LOOK_S)
+
+    async def _fetch_secrets(self, changes: Sequence[Change], wait_s: float) -> None:
+        if self.workers:
+            await self._secrets.take(changes, wait_s)
+
+    def _tell_secrets(self, answers: dict[str, Answer]) -> None:
+        if self._fleet.slots:  # else workers are told at their start
+            self._configuration.generation += 1
+            self._fleet.send("secrets", self._configuration.generation, answers)
 
     def _take_nothing(self, step: Step) -> None:
         """The store has a new revision, and nothing in it concerns workers."""
@@ -543,6 +563,7 @@ class Supervisor:
             "worker_restarts": self._fleet.restarts,
             "resources": len(self._configuration),
             "store": {"provider": self.settings.provider, "trouble": self._source.trouble},
+            "secrets": self._secrets.details(),
             **self._report.details(),
             "ignored": [str(key) for key in self.settings.ignored],
             "listening": self._listening.addresses,

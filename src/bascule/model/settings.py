@@ -151,6 +151,8 @@ class Bascule(Section):
     listen_backlog: Annotated[int, Field(ge=1, le=65535)] = 4096
     server_name: Annotated[str, Field(min_length=1, pattern=r"^[!-~ ]+$")] = SERVER_NAME
     store: StoreSection = StoreSection()
+    # How often secret managers are asked again for what `$secret://` references stand for.
+    secret_refresh: Annotated[Duration, Field(gt=0)] = 300.0
 
 
 class Exporter(Section):
