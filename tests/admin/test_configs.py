@@ -189,7 +189,7 @@ def test_whoever_comes_in_between_is_taken_into_account(tmp_path: Path) -> None:
                 async def read(self) -> Any:
                     return await stand.keeper.read()
 
-                takes_plugins = fills_in = False
+                takes_plugins = False
 
                 async def write(self, new: Replacement) -> int:
                     number = next(others, None)

@@ -88,7 +88,7 @@ def test_bad_json_and_long_bodies(tmp_path: Path) -> None:
             assert told["error_msg"].startswith("invalid request body: ")
             assert told["req_body"] == '{"uri": '
         async with client.put("routes/1", data=io.BytesIO(b"x" * (MAX_BODY + 1))) as answer:
-            assert answer.status == 400
+            assert answer.status == 413
             assert "is greater than the maximum size 1572864 allowed" in (await answer.json())["error_msg"]
         async with client.put("routes/1", data=b'{"uri": "/*", "desc": "two\nlines", "plugins": {}}') as answer:
             assert (await answer.json())["value"]["desc"] == "two\nlines"

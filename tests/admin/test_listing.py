@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 
 from bascule.admin.answer import Refusal
-from bascule.admin.listing import filtered, page_of
+from bascule.admin.listing import filter_of, page_of
 
-ITEMS = [
+ITEMS: list[dict[str, Any]] = [
     {"value": {"id": "1", "name": "alpha", "uri": "/a", "labels": {"env": "x"}, "service_id": "1"}},
     {"value": {"id": "2", "name": "beta", "uris": ["/b", "/both"]}},
     {"value": {"id": "3", "uri": "/a/b", "service_id": 1, "upstream_id": "2"}},
@@ -13,7 +13,8 @@ ITEMS = [
 
 
 def ids(query: dict[str, str]) -> list[str]:
-    return [item["value"]["id"] for item in filtered(ITEMS, query, ("service_id", "upstream_id"))]
+    wanted = filter_of(query, ("service_id", "upstream_id"))
+    return [item["value"]["id"] for item in ITEMS if wanted.passes(item["value"])]
 
 
 @pytest.mark.parametrize(
@@ -39,12 +40,19 @@ def test_a_filter_that_is_no_expression_is_refused() -> None:
     assert caught.value.answer.status == 400
 
 
+@pytest.mark.parametrize("value", [{}, {"name": 3, "uris": "/a", "labels": []}, {"uris": [1, None], "labels": None}])
+def test_values_of_any_shape_are_looked_at(value: dict[str, Any]) -> None:
+    for query in ({"name": "^a"}, {"uri": "a"}, {"label": "env"}, {"filter": "service_id=1"}):
+        assert not filter_of(query, ("service_id",)).passes(value)
+    assert filter_of({}, ()).passes(value)
+
+
 def test_pages() -> None:
     items: list[dict[str, Any]] = [{"n": n} for n in range(25)]
-    assert page_of(items, {"page": "2"}) == items
-    assert page_of(items, {"page": "2", "page_size": "10"}) == items[10:20]
-    assert page_of(items, {"page": "0", "page_size": "10"}) == items[:10]
-    assert page_of(items, {"page": "9", "page_size": "10"}) == []
+    assert page_of({"page": "2"})(items) == items
+    assert page_of({"page": "2", "page_size": "10"})(items) == items[10:20]
+    assert page_of({"page": "0", "page_size": "10"})(items) == items[:10]
+    assert page_of({"page": "9", "page_size": "10"})(items) == []
     with pytest.raises(Refusal) as caught:
-        page_of(items, {"page": "1", "page_size": "501"})
+        page_of({"page": "1", "page_size": "501"})
     assert caught.value.answer.body == {"error_msg": "page_size must be between 10 and 500"}

@@ -35,6 +35,21 @@ def test_depth_is_bounded_and_brackets_in_strings_don_t_count() -> None:
     assert read_json(text.encode()) == json.loads(text)
 
 
-def test_long_numbers_are_bounded() -> None:
-    with pytest.raises(BadJson, match="digits"):
-        read_json(b'{"a": "\n", "n": ' + b"9" * 5000 + b"}")
+@pytest.mark.parametrize("number", ["9" * 5000, str(1 << 64), str(-(1 << 63) - 1), "1e999", "-1e999"])
+def test_numbers_that_nothing_holds_are_refused(number: str) -> None:
+    with pytest.raises(BadJson, match="out of range"):
+        read_json(b'{"n": ' + number.encode() + b"}")
+
+
+def test_numbers_at_the_bounds_are_read() -> None:
+    bounds = [(1 << 64) - 1, -(1 << 63), 1.7976931348623157e308]
+    assert read_json(json.dumps(bounds).encode()) == bounds
+
+
+def test_what_is_ambiguous_or_no_text_is_refused() -> None:
+    with pytest.raises(BadJson, match='the key "a" stands twice'):
+        read_json(b'[{"a": 1, "b": 2, "a": 1}]')
+    for data in (b'["\\ud800"]', b'{"\\udfff": 1}', b'[{"a": ["x\\ud800y"]}]'):
+        with pytest.raises(BadJson, match="surrogate"):
+            read_json(data)
+    assert read_json(b'["\\ud83d\\ude00"]') == ["\U0001f600"]

@@ -1,23 +1,30 @@
 """Everything that the Admin API does to resources, without HTTP: over a live store, checked, and safe against races.
 
 Whatever a decision was based on stands in the write as an expectation or a condition; if it doesn't hold any more, the
-whole operation is done again on what is there now.
+whole operation is done again on what is there now. Writers of this process wait for each other where they concern the
+same thing, so that only other processes can be quicker; and who lost several times writes while nobody else here does.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bascule.admin.answer import NOT_FOUND, Answer, Refusal, refuse, refuse_faults
+from bascule.admin.auth_keys import AuthKeys, auth_keys
 from bascule.admin.json_patch import PatchRefused, apply_json_patch
-from bascule.admin.listing import Item, filtered, page_of
+from bascule.admin.locks import Gate, NamedLocks
 from bascule.admin.merge import NoSuchPlace, merged, replaced
 from bascule.admin.permit import Permit
+from bascule.admin.reader import Reader
 from bascule.admin.reference_check import ReferenceCheck
-from bascule.admin.resource_kind import KINDS, ResourceKind, with_defaults
+from bascule.admin.resource_kind import KINDS, ResourceKind, is_id
+from bascule.admin.uniqueness import KINDS as UNIQUE
+from bascule.admin.uniqueness import find_twin, folder_of
 from bascule.errors.fault import Fault
 from bascule.store.entry import (
     Condition,
@@ -32,9 +39,10 @@ from bascule.store.entry import (
     Unchanged,
 )
 from bascule.store.keys import NESTED, key_of
-from bascule.store.stored_value import NotAResource, format_value, parse_value
+from bascule.store.stored_value import format_value
 
-_TRIES = 5
+_TRIES = 4
+_TRIES_ALONE = 4
 _TIMES = ("create_time", "update_time")
 
 
@@ -49,12 +57,18 @@ class Seals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How something is to be written. `expect`: the revision of If-Match."""
+    """How something is to be written. `expect`: revisions of If-Match, of which one must be the resource's; empty: it
+    must exist."""
 
     permit: Permit
     ttl_s: int | None = None
-    expect: int | None = None
+    expect: frozenset[int] | None = None
     force: bool = False
+
+    def holds_for(self, old: Entry | None) -> bool:
+        if self.expect is None:
+            return True
+        return old is not None and (not self.expect or old.modified in self.expect)
 
 
 class Administration:
@@ -74,107 +88,86 @@ class Administration:
         self.sealer = sealer
         self.prefix = prefix
         self._clock = clock
-        self._references = ReferenceCheck(store, sealer)
+        self._reader = Reader(store, sealer, prefix)
+        self._references = ReferenceCheck(store)
+        self._auth_keys = AuthKeys(store, sealer)
+        self._locks = NamedLocks()
+        self._gate = Gate()
 
     # ---- reading
 
     async def get(self, kind: str, id: str, permit: Permit) -> Answer:
-        return await self._answered(lambda: self._get(kind, id, permit))
+        return await self._answered(lambda: self._reader.get(kind, id, permit), ())
 
     async def list(self, kind: str, query: Mapping[str, str], permit: Permit, parent: str | None = None) -> Answer:
         """`parent`: the id of the resource that nested ones belong to; of secrets, the manager."""
-        return await self._answered(lambda: self._list(kind, query, permit, parent))
-
-    async def _get(self, kind: str, id: str, permit: Permit) -> Answer:
-        permit.check_kind(kind)
-        await self._check_parent(kind, id)
-        entry = await self.store.get(key_of(kind, id))
-        if entry is None:
-            return NOT_FOUND
-        item = self._item(kind, entry)
-        permit.check(kind, item["value"])
-        return Answer(200, item, etag=entry.modified)
-
-    async def _list(self, kind: str, query: Mapping[str, str], permit: Permit, parent: str | None) -> Answer:
-        permit.check_kind(kind)
-        if kind in NESTED and parent is not None:
-            await self._check_parent(kind, f"{parent}/{kind}/")
-        folder = f"{NESTED[kind]}/{parent}/{kind}/" if kind in NESTED else f"{kind}/{parent}/" if parent else f"{kind}/"
-        entries, _ = await self.store.list(folder)
-        depth = folder.count("/") + (KINDS[kind].id_parts - 1 if parent is None else 0)
-        items = [self._item(kind, entry) for entry in entries if entry.key.count("/") == depth]
-        items = [item for item in items if permit.covers(kind, item["value"])]
-        found = filtered(items, query, KINDS[kind].filters)
-        return Answer(200, {"total": len(found), "list": page_of(found, query)})
-
-    def _item(self, kind: str, entry: Entry) -> Item:
-        return {
-            "key": f"{self.prefix}/{entry.key}",
-            "value": self._shown(kind, self._value(kind, entry)),
-            "createdIndex": entry.created,
-            "modifiedIndex": entry.modified,
-        }
-
-    def _value(self, kind: str, entry: Entry) -> dict[str, Any]:
-        """Unsealed. Something else may write into the store too: what is no resource shows as an empty one."""
-        try:
-            return self.sealer.unseal(kind, parse_value(entry.value))
-        except NotAResource:
-            return {}
-
-    @staticmethod
-    def _shown(kind: str, value: dict[str, Any]) -> dict[str, Any]:
-        """Private keys of certificates are never told again."""
-        if kind != "ssls":
-            return value
-        return {name: inner for name, inner in value.items() if name not in ("key", "keys")}
+        return await self._answered(lambda: self._reader.list(kind, query, permit, parent), ())
 
     # ---- writing
 
     async def put(self, kind: str, id: str | None, body: Any, wish: Wish) -> Answer:
         """`id`: of the path; None: it stands in the body."""
-        return await self._answered(lambda: self._put(kind, id, body, wish))
+        inside = body.get("username" if kind == "consumers" else "id") if isinstance(body, dict) else None
+        locks = _locks(kind, str(inside) if id is None else id, body)
+        return await self._answered(lambda: self._put(kind, id, body, wish), locks)
 
     async def post(self, kind: str, body: Any, wish: Wish, parent: str | None = None) -> Answer:
-        return await self._answered(lambda: self._post(kind, body, wish, parent))
+        # Its id is new: only what it must differ from is of concern.
+        locks = [f"{folder_of(kind, f'{parent}/{kind}/')}"] if kind in UNIQUE else []
+        return await self._answered(lambda: self._post(kind, body, wish, parent), locks)
 
     async def patch(self, kind: str, id: str, path: Sequence[str], patch: Any, wish: Wish, form: str = "") -> Answer:
         """`path`: inside the resource, empty for the whole. `form`: "json-patch", "merge-patch", or "" for APISIX's."""
-        return await self._answered(lambda: self._patch(kind, id, path, patch, wish, form))
+        return await self._answered(lambda: self._patch(kind, id, path, patch, wish, form), _locks(kind, id))
 
     async def delete(self, kind: str, id: str, wish: Wish) -> Answer:
-        return await self._answered(lambda: self._delete(kind, id, wish))
+        return await self._answered(lambda: self._delete(kind, id, wish), _locks(kind, id))
+
+    async def commit(
+        self, operations: Sequence[Operation], origin: Origin, conditions: Sequence[Condition] = ()
+    ) -> int:
+        """The store's `write`, in turn with the other writers of this process: for who writes several resources at
+        once. May raise Conflict and StoreUnavailable."""
+        async with self._gate.shared():
+            return await self.store.write(operations, origin, conditions)
 
     async def _put(self, kind: str, id: str | None, body: Any, wish: Wish) -> Answer:
         rules = KINDS[kind]
+        wish.permit.check_kind(kind)
         value = self._object(body)
         self._forbid_times(value)
         id = self._path_id(rules, id, value)
-        await self._check_parent(kind, id)
-        old = await self.store.get(key_of(kind, id))
+        if not is_id(kind, id):
+            raise refuse(400, f"wrong {rules.noun} id")
+        await self._reader.check_parent(kind, id)
+        self._check_owner(kind, id, value)
+        old = await self._reader.entry(kind, id)
         self._expect(wish, old)
         return await self._store(rules, id, value, old, wish, 200 if old else 201)
 
     async def _post(self, kind: str, body: Any, wish: Wish, parent: str | None) -> Answer:
         rules = KINDS[kind]
+        wish.permit.check_kind(kind)
         value = self._object(body)
         self._forbid_times(value)
         if kind in NESTED:
-            await self._check_parent(kind, f"{parent}/{kind}/")
+            await self._reader.check_parent(kind, f"{parent}/{kind}/")
         if value.get("id") is not None:
             raise refuse(400, f"wrong {rules.noun} id, do not need it")
         number = f"{await self.store.new_id():020d}"
         id = f"{parent}/{kind}/{number}" if kind in NESTED else number
+        self._check_owner(kind, id, value)
         return await self._store(rules, id, value, None, wish, 201)
 
     async def _patch(self, kind: str, id: str, path: Sequence[str], patch: Any, wish: Wish, form: str) -> Answer:
         rules = KINDS[kind]
-        await self._check_parent(kind, id)
-        old = await self.store.get(key_of(kind, id))
+        wish.permit.check_kind(kind)
+        await self._reader.check_parent(kind, id)
+        old = await self._reader.entry(kind, id)
         if old is None:
             return NOT_FOUND
         self._expect(wish, old)
-        before = self._value(kind, old)
+        before = self._reader.value(kind, old)
         wish.permit.check(kind, before)
         try:
             if form == "json-patch":
@@ -187,7 +180,13 @@ class Administration:
             raise refuse(400, str(error)) from None
         if not isinstance(value, dict):
             raise refuse(400, "a resource must be an object")
-        return await self._store(rules, self._path_id(rules, id, value), value, old, wish, 200)
+        if not (form == "" and not path and "update_time" in patch):
+            value.pop("update_time", None)
+        if value.get("service_id") != before.get("service_id") and kind == "graphql_cost_decorations":
+            raise refuse(400, "service_id can not be patched")
+        self._path_id(rules, id, value)
+        value.pop("id", None)  # the path's, as a text
+        return await self._store(rules, id, value, old, wish, 200)
 
     async def _store(
         self, rules: ResourceKind, id: str, value: dict[str, Any], old: Entry | None, wish: Wish, status: int
@@ -195,31 +194,60 @@ class Administration:
         kind, key = rules.name, key_of(rules.name, id)
         wish.permit.check(kind, value)
         if old is not None:
-            wish.permit.check(kind, self._value(kind, old))
+            wish.permit.check(kind, self._reader.value(kind, old))
         now = int(self._clock())
-        given = {name: inner for name, inner in value.items() if name not in _TIMES}
-        if kind != "consumers":
-            given["id"] = id.rpartition("/")[2] if kind in NESTED or kind == "secrets" else id
-        faults = self.validator.check(kind, id, given)
+        full = self._named(kind, id, value)
+        before = self._reader.value(kind, old) if old is not None else {}
+        full.setdefault("create_time", before.get("create_time", now))
+        full.setdefault("update_time", now)
+        # Protos are compiled, by another process.
+        check = self.validator.check
+        faults = await asyncio.to_thread(check, kind, id, full) if kind == "protos" else check(kind, id, full)
         if faults:
             raise refuse_faults(faults)
-        conditions = await self._references.before_write(kind, id, given)
-        before = self._value(kind, old) if old is not None else {}
-        full = with_defaults(rules, given) | {"create_time": before.get("create_time", now), "update_time": now}
-        operation = Put(key, format_value(self.sealer.seal(kind, full)), old.modified if old else 0, wish.ttl_s)
+        conditions = [*await self._references.before_write(kind, id, full), *await self._alone(kind, id, full)]
+        sealed = self.sealer.seal(kind, full)
+        operation = Put(key, format_value(sealed), old.modified if old else 0, wish.ttl_s)
         revision = await self._write([operation], wish, conditions)
-        shown = full if status == 201 or old is None else self._shown(kind, full)
+        # Private keys are never told again; what was stored may be seen.
+        shown = sealed if kind == "ssls" else full
         return Answer(status, {"key": f"{self.prefix}/{key}", "value": shown}, revision, etag=revision)
+
+    @staticmethod
+    def _named(kind: str, id: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy with the id inside, as stores have it."""
+        named = dict(value)
+        if kind in ("plugin_metadata", "secrets"):
+            named["id"] = id
+        elif kind != "consumers" and named.get("id") is None:
+            named["id"] = id.rpartition("/")[2]
+        if kind == "graphql_cost_decorations":
+            named["service_id"] = id.partition("/")[0]
+        return named
+
+    async def _alone(self, kind: str, id: str, value: Mapping[str, Any]) -> Sequence[Condition]:
+        """No other resource has what only one may have. Raises Refusal."""
+        fault = None
+        conditions: Sequence[Condition] = ()
+        if kind in ("consumers", "credentials"):
+            # Exact among the writers of this process, which hold locks on these keys; among others as good as it gets.
+            fault = await self._auth_keys.taken(kind, id, value)
+        elif kind in UNIQUE:
+            fault, condition = await find_twin(self.store, kind, id, value)
+            conditions = (condition,)
+        if fault is not None:
+            raise refuse_faults([fault])
+        return conditions
 
     async def _delete(self, kind: str, id: str, wish: Wish) -> Answer:
         key = key_of(kind, id)
         wish.permit.check_kind(kind)
-        await self._check_parent(kind, id)
-        old = await self.store.get(key)
+        await self._reader.check_parent(kind, id)
+        old = await self._reader.entry(kind, id)
         if old is None:
             return NOT_FOUND
         self._expect(wish, old)
-        wish.permit.check(kind, self._value(kind, old))
+        wish.permit.check(kind, self._reader.value(kind, old))
         conditions = [] if wish.force else await self._references.before_delete(kind, id)
         operations: list[Operation] = [Delete(key, old.modified)]
         if kind in NESTED.values():
@@ -230,17 +258,19 @@ class Administration:
         return Answer(200, {"deleted": "1", "key": f"{self.prefix}/{key}"}, revision)
 
     async def _write(self, operations: Sequence[Operation], wish: Wish, conditions: Sequence[Condition]) -> int:
-        return await self.store.write(operations, Origin(wish.permit.name), conditions)
+        return await self.commit(operations, Origin(wish.permit.name), conditions)
 
     # ---- what all of them do
 
-    async def _answered(self, operate: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _answered(self, operate: Callable[[], Awaitable[Answer]], locks: Iterable[str]) -> Answer:
         try:
-            for _ in range(_TRIES):
-                try:
-                    return await operate()
-                except Conflict:
-                    continue  # somebody else was quicker: on what is there now
+            async with self._locks.hold(locks):
+                for number in range(_TRIES + _TRIES_ALONE):
+                    try:
+                        async with self._gate.alone() if number >= _TRIES else nullcontext():
+                            return await operate()
+                    except Conflict:
+                        continue  # somebody else was quicker: on what is there now
             return Answer(503, {"error_msg": str(Conflict())})
         except Refusal as refusal:
             return refusal.answer
@@ -259,9 +289,11 @@ class Administration:
 
     @staticmethod
     def _forbid_times(value: Mapping[str, Any]) -> None:
-        for name in _TIMES:
-            if name in value:
-                raise refuse(400, f"the property is forbidden:  {name}")
+        """Not even in an upstream inside."""
+        for part in (value, value.get("upstream")):
+            for name in _TIMES:
+                if isinstance(part, dict) and name in part:
+                    raise refuse(400, f"the property is forbidden:  {name}")
 
     @staticmethod
     def _path_id(rules: ResourceKind, id: str | None, value: dict[str, Any]) -> str:
@@ -290,17 +322,25 @@ class Administration:
         return id
 
     @staticmethod
-    def _expect(wish: Wish, old: Entry | None) -> None:
-        if wish.expect is not None and (old is None or old.modified != wish.expect):
-            found = "it doesn't exist" if old is None else f"it is at revision {old.modified}"
-            body = {"error_msg": f"the resource has changed: If-Match says revision {wish.expect}, {found}"}
-            raise Refusal(Answer(412, body, etag=None if old is None else old.modified))
+    def _check_owner(kind: str, id: str, value: Mapping[str, Any]) -> None:
+        told = value.get("service_id")
+        if kind == "graphql_cost_decorations" and told is not None and str(told) != id.partition("/")[0]:
+            raise refuse(400, "wrong service_id, it is taken from the path")
 
-    async def _check_parent(self, kind: str, id: str) -> None:
-        """Nested resources exist only below what they belong to."""
-        above = NESTED.get(kind)
-        if above is not None and await self.store.get(f"{above}/{id.partition('/')[0]}") is None:
-            raise refuse(404, f"{KINDS[above].noun} not found")
+    @staticmethod
+    def _expect(wish: Wish, old: Entry | None) -> None:
+        if wish.holds_for(old):
+            return
+        found = "the resource doesn't exist" if old is None else f"the resource is at revision {old.modified}"
+        body = {"error_msg": f"If-Match doesn't hold: {found}"}
+        raise Refusal(Answer(412, body, etag=None if old is None else old.modified))
+
+
+def _locks(kind: str, id: str, value: Any = None) -> list[str]:
+    """What a write holds while it reads, checks and writes: the resource, or the folder in which it has to be unique,
+    and the auth keys of `value`."""
+    keys = [key.lock for key in auth_keys(value)] if kind in ("consumers", "credentials") else []
+    return [folder_of(kind, id) if kind in UNIQUE else key_of(kind, id), *keys]
 
 
 def _lua_type(value: Any) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from bascule.admin.diff import HIDDEN, Place, at, replaced
 from bascule.admin.document import document_of
 from bascule.admin.plan import PlannedStep, SecretPlaces, plan, plan_id, summary
-from bascule.admin.resource_kind import KINDS, with_defaults, without_defaults
 from bascule.admin.whole import Item, Keeper, Replacement, Whole
 from bascule.admin.whole_check import of_plugins, whole_faults
 from bascule.errors.fault import Fault
@@ -192,18 +191,17 @@ class Configs:
                         value = replaced(value, place, secret)
                     else:
                         faults.append((item, _nothing_hidden(place)))
-            found[item] = with_defaults(KINDS[item[0]], dict(value)) if self._keeper.fills_in else value
+            found[item] = value
             faults += [(item, fault) for fault in self._check(*item, value)]
         return found, faults
 
 
 def exported(whole: Whole, secrets: SecretPlaces | None = None, *, times: bool = False) -> dict[str, Any]:
-    """The document of a configuration, without what is the same by default. `secrets`: the places of what is to be
+    """The document of a configuration. `secrets`: the places of what is to be
     hidden; None: nothing is."""
     items: dict[Item, Mapping[str, Any]] = {}
     for item, value in whole.items.items():
-        shown = value if secrets is None else hidden(item[0], value, secrets)
-        items[item] = without_defaults(KINDS[item[0]], shown)
+        items[item] = value if secrets is None else hidden(item[0], value, secrets)
     return document_of(items, times=times)
 
 

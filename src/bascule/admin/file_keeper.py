@@ -21,7 +21,6 @@ class FileKeeper:
     environment (`${{NAME}}`) stay as they are written."""
 
     takes_plugins = True
-    fills_in = False
 
     def __init__(self, path: Path, mark_path: Path) -> None:
         self._path = path

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from http.cookies import CookieError
 from typing import Any
 from urllib.parse import unquote
@@ -26,6 +29,10 @@ log = logging.getLogger("bascule.admin")
 
 BASE = "/apisix/admin"
 MAX_BODY = 1_572_864
+BODY_TIMEOUT_S = 60.0
+MANY = 200  # items of a list
+_TTL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?\Z")
+_TAG = re.compile(r'\s*(?P<weak>W/)?"(?P<number>[\x21\x23-\x7e]{0,40})"\s*\Z')
 Handler = Callable[["AdminRequest"], Awaitable[Answer]]
 
 
@@ -47,7 +54,7 @@ class AdminRequest:
             size = max(length, len(data))
             raise Refusal(
                 Answer(
-                    400,
+                    413,
                     {
                         "error_msg": f"invalid request body: request size {size} is greater than the maximum size "
                         f"{limit} allowed"
@@ -59,10 +66,15 @@ class AdminRequest:
 
     async def _read(self, limit: int) -> bytes:
         data = bytearray()
-        async for chunk in self.http.content.iter_any():
-            data += chunk
-            if len(data) > limit:
-                break
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                async for chunk in self.http.content.iter_any():
+                    data += chunk
+                    if len(data) > limit:
+                        break
+        except TimeoutError:
+            message = f"the request's body did not arrive within {BODY_TIMEOUT_S:g} s"
+            raise Refusal(Answer(408, {"error_msg": message}, headers={"Connection": "close"})) from None
         return bytes(data)
 
     async def json(self) -> Any:
@@ -77,17 +89,28 @@ class AdminRequest:
     def wish(self) -> Wish:
         """Raises Refusal."""
         ttl = self.query.get("ttl")
-        if ttl is not None and not (ttl.isascii() and ttl.isdigit() and 0 < int(ttl) < 1 << 31):
+        if ttl is not None and not (_TTL.match(ttl) and float(ttl) >= 1):
             raise refuse(400, "invalid argument ttl: should be a number")
-        match = self.http.headers.get("If-Match")
-        expect = None
-        if match is not None and match.strip() != "*":
-            text = match.strip().removeprefix("W/").strip('"')
-            if not (text.isascii() and text.isdigit()):
-                raise refuse(400, 'If-Match must be a revision in quotes, as in ETag: "7"')
-            expect = int(text)
         force = self.query.get("force") == "true"
-        return Wish(self.permit, int(ttl) if ttl else None, expect, force)
+        expect = expected(self.http.headers.getall("If-Match", []))
+        return Wish(self.permit, math.ceil(float(ttl)) if ttl else None, expect, force)
+
+
+def expected(if_match: Sequence[str]) -> frozenset[int] | None:
+    """The revisions that If-Match names; empty for "*", None without the header. A tag that is no revision of ours, or
+    a weak one, is nobody's: 0. Raises Refusal when it is no list of tags."""
+    if not if_match:
+        return None
+    revisions = set()
+    for tag in ",".join(if_match).split(","):
+        if tag.strip() == "*":
+            return frozenset()
+        found = _TAG.match(tag)
+        if found is None:
+            raise refuse(400, 'If-Match must be * or revisions in quotes, as in ETag: "7"')
+        number = found["number"]
+        revisions.add(int(number) if number.isdigit() and not found["weak"] else 0)
+    return frozenset(revisions)
 
 
 class AdminApi:
@@ -136,10 +159,12 @@ class AdminApi:
             cookies = request.cookies
         except (CookieError, ValueError):
             cookies = {}
-        permit = self._access.permit(request.method, request.headers, request.query, cookies)
         segments = [unquote(part) for part in request.raw_path.partition("?")[0].removeprefix(BASE).split("/") if part]
+        if not segments and request.method == "HEAD":
+            return Answer(200)  # whether the Admin API is there, for whoever may ask it anything
+        permit = self._access.permit(request.method, request.headers, request.query, cookies)
         if not segments:
-            return Answer(200) if request.method in ("HEAD", "GET") else Answer(405)
+            return Answer(200) if request.method == "GET" else Answer(405)
         first, *rest = segments
         handler = self._handlers.get(first)
         if handler is not None:
@@ -230,12 +255,18 @@ class AdminApi:
                 "errors": [{"path": fault.path, "message": fault.sentence} for fault in answer.faults],
             }
         headers.setdefault("Content-Type", "application/json")
-        data = b"" if body is None else body.encode() if isinstance(body, str) else _dump(body)
-        return web.Response(status=answer.status, body=data, headers=headers)
+        data = b"" if body is None else body.encode() if isinstance(body, str) else await _dump(body)
+        response = web.Response(status=answer.status, body=data, headers=headers)
+        if headers.get("Connection") == "close":
+            response.force_close()
+        return response
 
 
-def _dump(body: Any) -> bytes:
-    return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+async def _dump(body: Any) -> bytes:
+    """With a line's end, as APISIX writes it. Long lists in another thread."""
+    many = isinstance(body, dict) and isinstance(body.get("list"), list) and len(body["list"]) > MANY
+    write = partial(orjson.dumps, body, option=orjson.OPT_APPEND_NEWLINE)
+    return await asyncio.to_thread(write) if many else write()
 
 
 def handlers_of(*tables: Sequence[tuple[str, Handler]]) -> dict[str, Handler]:

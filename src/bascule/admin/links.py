@@ -23,6 +23,7 @@ _SINGULAR = {
     "consumers": "consumer",
     "stream_routes": "stream route",
     "protos": "proto",
+    "ssls": "ssl",
 }
 
 
@@ -32,6 +33,10 @@ class Link(NamedTuple):
     place: Place
     kind: str
     id: str
+
+    @property
+    def in_plugin(self) -> bool:
+        return self.place[:1] == ("plugins",)
 
 
 def links(kind: str, id: str, value: Mapping[str, Any]) -> Iterator[Link]:
@@ -44,9 +49,17 @@ def links(kind: str, id: str, value: Mapping[str, Any]) -> Iterator[Link]:
         yield Link((), "services", id.partition("/")[0])
     if kind == "stream_routes" and isinstance(protocol := value.get("protocol"), dict):
         yield from _link(("protocol", "superior_id"), "stream_routes", protocol.get("superior_id"))
+    inline = value.get("upstream")
+    yield from _tls_links((), value) if kind == "upstreams" else _tls_links(("upstream",), inline)
     plugins = value.get("plugins")
     if isinstance(plugins, dict):
         yield from _plugin_links(plugins)
+
+
+def _tls_links(place: Place, upstream: Any) -> Iterator[Link]:
+    tls = upstream.get("tls") if isinstance(upstream, dict) else None
+    if isinstance(tls, dict):
+        yield from _link((*place, "tls", "client_cert_id"), "ssls", tls.get("client_cert_id"))
 
 
 def _plugin_links(plugins: Mapping[str, Any]) -> Iterator[Link]:

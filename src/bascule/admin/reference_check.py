@@ -2,54 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from bascule.admin.answer import refuse, refuse_faults
-from bascule.admin.links import dangling, links
+from bascule.admin.links import Link, dangling, links
 from bascule.admin.resource_kind import KINDS
+from bascule.errors.fault import Fault
+from bascule.errors.sentences import json_path
 from bascule.store.entry import Condition, Entry, Exists, LiveStore, Unchanged
 from bascule.store.keys import key_of, kind_and_id
 from bascule.store.stored_value import NotAResource, parse_value
 
-# By what attribute a consumer or credential is found; one value belongs to one of them only.
-AUTH_KEYS = {
-    "key-auth": "key",
-    "basic-auth": "username",
-    "jwt-auth": "key",
-    "hmac-auth": "key_id",
-    "ldap-auth": "user_dn",
-    "ldap-auth-advanced": "user_dn",
-}
-_HOLDERS = ("routes", "services", "plugin_configs", "consumers", "consumer_groups", "global_rules", "stream_routes")
-# Kind that is referred to -> kinds that may.
+_PLUGIN_HOLDERS = ("plugin_configs", "consumers", "consumer_groups", "global_rules")
+# Kind that is referred to -> kinds that may, in the order in which APISIX looks.
 _USERS = {
-    "upstreams": (
-        "routes",
-        "services",
-        "stream_routes",
-        "plugin_configs",
-        "consumers",
-        "consumer_groups",
-        "global_rules",
-    ),
+    "upstreams": ("routes", "services", "stream_routes", *_PLUGIN_HOLDERS),
     "services": ("routes", "stream_routes"),
     "plugin_configs": ("routes",),
     "consumer_groups": ("consumers",),
-    "protos": _HOLDERS,
+    "protos": ("routes", "services", "stream_routes", *_PLUGIN_HOLDERS),
     "stream_routes": ("stream_routes",),
+    "ssls": ("upstreams", "routes", "services", "stream_routes"),
 }
 _DIRECTLY = ("services", "stream_routes")  # APISIX's sentence has one word more for them
+_MANY = 500  # entries that are looked through in another thread
 
 
-class Unseals(Protocol):
-    def unseal(self, kind: str, value: Mapping[str, Any]) -> dict[str, Any]: ...
+class _Use(NamedTuple):
+    kind: str
+    id: str
+    link: Link
 
 
 class ReferenceCheck:
-    def __init__(self, store: LiveStore, sealer: Unseals) -> None:
+    def __init__(self, store: LiveStore) -> None:
         self._store = store
-        self._sealer = sealer
 
     async def before_write(self, kind: str, id: str, value: Mapping[str, Any]) -> list[Condition]:
         """What must still hold when the resource is written. Raises Refusal."""
@@ -57,19 +46,20 @@ class ReferenceCheck:
         conditions: list[Condition] = []
         for link in links(kind, id, value):
             key = key_of(link.kind, link.id)
-            # What plugins refer to may come later; APISIX takes it so too.
-            if len(link.place) > 1 and link.place[0] == "plugins":
+            # What plugins refer to may come later; APISIX takes it so too. A resource may refer to itself.
+            if link.in_plugin or key == key_of(kind, id):
                 continue
-            if await self._store.get(key) is None:
+            entry = await self._store.get(key)
+            if entry is None:
                 faults.append(dangling(link))
+            elif link.kind == "ssls" and not _is_client_certificate(entry):
+                sentence = f'names the certificate "{link.id}", which is not of the type "client"'
+                text = f"failed to fetch ssl info by ssl id [{link.id}], wrong ssl type"
+                faults.append(Fault(json_path(link.place), sentence, text, ""))
             elif Exists(key) not in conditions:
                 conditions.append(Exists(key))
         if faults:
             raise refuse_faults(faults)
-        if kind == "global_rules":
-            conditions.append(await self._alone_in_global_rules(id, value))
-        elif kind in ("consumers", "credentials") and (keys := set(auth_keys(value))):
-            conditions.append(await self._keys_are_free(key_of(kind, id), keys))
         return conditions
 
     async def before_delete(self, kind: str, id: str) -> list[Condition]:
@@ -78,68 +68,38 @@ class ReferenceCheck:
         for user in _USERS.get(kind, ()):
             entries, revision = await self._store.list(f"{user}/")
             conditions.append(Unchanged(f"{user}/", revision))
-            # Most don't hold the id at all: that is seen without reading them.
-            for entry in entries:
-                if id.encode() in entry.value and (place := self._refers(entry, kind, id)) is not None:
-                    user_kind, user_id = kind_and_id(entry.key) or (user, entry.key)
-                    what = f"{KINDS[kind].noun}{' directly' if kind in _DIRECTLY else ''}"
-                    who = f"{KINDS[user_kind].noun} [{user_id}]"
-                    through = "plugin in " if place[0] == "plugins" else ""
-                    raise refuse(400, f"can not delete this {what}, {through}{who} is still using it now")
+            # Ids are plain in JSON. Most values don't hold this one at all: that is seen without parsing them.
+            needle = id.encode()
+            suspects = [entry for entry in entries if needle in entry.value]
+            if len(suspects) > _MANY:
+                use = await asyncio.to_thread(_first_use, suspects, kind, id)
+            else:
+                use = _first_use(suspects, kind, id)
+            if use is not None:
+                what = f"{KINDS[kind].noun}{' directly' if kind in _DIRECTLY else ''}"
+                through = "plugin in " if use.link.in_plugin else ""
+                who = f"{through}{KINDS[use.kind].noun} [{use.id}]"
+                raise refuse(400, f"can not delete this {what}, {who} is still using it now")
         return conditions
 
-    def _refers(self, entry: Entry, kind: str, id: str) -> tuple[str | int, ...] | None:
-        """Where the entry refers to the resource."""
+
+def _first_use(entries: Sequence[Entry], kind: str, id: str) -> _Use | None:
+    for entry in entries:
         named = kind_and_id(entry.key)
-        if named is None:
-            return None
+        if named is None or named == (kind, id):
+            continue
         try:
             value = parse_value(entry.value)
         except NotAResource:
-            return None
+            continue  # it serves nobody
         for link in links(*named, value):
-            if link.place and link.kind == kind and link.id == id:
-                return tuple(link.place)
-        return None
-
-    async def _alone_in_global_rules(self, id: str, value: Mapping[str, Any]) -> Condition:
-        entries, revision = await self._store.list("global_rules/")
-        for entry in entries:
-            other = entry.key.partition("/")[2]
-            if other == id:
-                continue
-            try:
-                held = parse_value(entry.value).get("plugins")
-            except NotAResource:
-                continue
-            for plugin in value.get("plugins") or {}:
-                if isinstance(held, dict) and plugin in held:
-                    raise refuse(400, f"plugin '{plugin}' already exists in global rule with id '{other}'")
-        return Unchanged("global_rules/", revision)
-
-    async def _keys_are_free(self, key: str, wanted: set[tuple[str, str]]) -> Condition:
-        entries, revision = await self._store.list("consumers/")
-        for entry in entries:
-            if entry.key == key:
-                continue
-            kind, id = kind_and_id(entry.key) or ("", "")
-            try:
-                other = self._sealer.unseal(kind, parse_value(entry.value))
-            except NotAResource:
-                continue
-            for plugin, value in auth_keys(other):
-                if (plugin, value) in wanted:
-                    owner = id.partition("/")[0]
-                    if kind == "credentials" or owner != key.split("/")[1]:
-                        who = f"consumer: {owner}" if kind == "consumers" else f"credential: {id.rpartition('/')[2]}"
-                        raise refuse(400, f"duplicate {AUTH_KEYS[plugin]} of plugin {plugin} found with {who}")
-        return Unchanged("consumers/", revision)
+            if link.place and (link.kind, link.id) == (kind, id):
+                return _Use(*named, link)
+    return None
 
 
-def auth_keys(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(plugin, value) of what a consumer or credential is found by; references are left out, nobody knows them here."""
-    plugins = value.get("plugins")
-    for plugin, conf in plugins.items() if isinstance(plugins, dict) else ():
-        found = conf.get(AUTH_KEYS.get(plugin, "")) if isinstance(conf, dict) else None
-        if isinstance(found, str) and not found.lower().startswith(("$secret://", "$env://")):
-            yield plugin, found
+def _is_client_certificate(entry: Entry) -> bool:
+    try:
+        return parse_value(entry.value).get("type") == "client"
+    except NotAResource:
+        return False

@@ -1,14 +1,13 @@
-"""What clients send as JSON: bounded, and with raw control characters in strings, which APISIX's parser takes too."""
+"""What clients send as JSON: bounded, unambiguous, and with raw control characters in strings, as APISIX takes it."""
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
-import orjson
-
 MAX_DEPTH = 200
-_LARGEST = 1 << 63
+_LEAST, _MOST = -(1 << 63), 1 << 64  # what stores and workers can hold
 
 
 class BadJson(ValueError):
@@ -16,35 +15,76 @@ class BadJson(ValueError):
 
 
 def read_json(data: bytes) -> Any:
-    """None for an empty text. Raises BadJson: also for what nests too deep, isn't UTF-8, or has numbers that no 64 bits
-    hold."""
+    """None for an empty text. Raises BadJson: also for what nests too deep, isn't UTF-8, has a key twice in an object,
+    or numbers that no 64 bits hold."""
     if not data.strip():
         return None
     if _too_deep(data):
         raise BadJson(f"nested more than {MAX_DEPTH} deep")
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        # Raw newlines inside strings, and nothing else that orjson refuses.
-        try:
-            text = data.decode()
-        except UnicodeDecodeError as wrong:
-            raise BadJson(f"not UTF-8 at byte {wrong.start}") from None
-        try:
-            return json.loads(text, strict=False, parse_constant=_no_constant, parse_int=_small_int)
-        except (ValueError, RecursionError) as second:
-            raise BadJson(str(second) if isinstance(second, BadJson) else str(error)) from None
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise BadJson(f"not UTF-8 at byte {error.start}") from None
+    try:
+        value = json.loads(
+            text,
+            strict=False,
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_int=_integer,
+            parse_float=_number,
+        )
+    except json.JSONDecodeError as error:
+        raise BadJson(f"{error.msg[:1].lower()}{error.msg[1:]}: line {error.lineno} column {error.colno}") from None
+    if "\\u" in text:
+        _refuse_half_characters(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise BadJson(f"the key {json.dumps(twice[:100])} stands twice in one object")
+    return found
 
 
 def _no_constant(name: str) -> Any:
     raise BadJson(f"{name} is no number in JSON")
 
 
-def _small_int(text: str) -> int | float:
-    if len(text) > 400:
-        raise BadJson("a number with more than 400 digits")
-    number = int(text)
-    return number if -_LARGEST <= number < 2 * _LARGEST else float(text)
+def _integer(text: str) -> int:
+    number = int(text) if len(text) <= 20 else _MOST
+    if not _LEAST <= number < _MOST:
+        raise BadJson(f"the number {text[:40]} is out of range")
+    return number
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise BadJson(f"the number {text[:40]} is out of range")
+    return number
+
+
+def _refuse_half_characters(value: Any) -> None:
+    """Halves of a surrogate pair can be escaped, and are no text."""
+    level = [value]
+    while level:
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, str):
+                try:
+                    node.encode()
+                except UnicodeEncodeError:
+                    raise BadJson("a string holds half of a surrogate pair") from None
+            elif isinstance(node, dict):
+                below += node
+                below += node.values()
+            elif isinstance(node, list):
+                below += node
+        level = below
 
 
 def _too_deep(data: bytes) -> bool:

@@ -49,11 +49,9 @@ class Replacement:
 
 
 class Keeper(Protocol):
-    """Where a whole configuration is kept. `takes_plugins`: with a list of enabled plugins. `fills_in`: stored values
-    always have what APISIX writes into them."""
+    """Where a whole configuration is kept. `takes_plugins`: with a list of enabled plugins."""
 
     takes_plugins: bool
-    fills_in: bool
 
     async def read(self) -> Whole:
         """Raises StoreUnavailable."""
@@ -76,7 +74,6 @@ class StoreKeeper:
     """A live store. `commit`: writes to it; by default the store's own `write`."""
 
     takes_plugins = False
-    fills_in = True
 
     def __init__(
         self, store: LiveStore, sealer: Seals, *, clock: Callable[[], float], commit: Commit | None = None
