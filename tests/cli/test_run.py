@@ -83,7 +83,7 @@ def test_an_access_log_that_can_not_be_written(tmp_path: Path) -> None:
 
 
 def test_strict_refuses_any_error_and_tells_all(tmp_path: Path) -> None:
-    config(tmp_path, "deployment: {role: data_plane, role_data_plane: {config_provider: yaml}}")
+    config(tmp_path)
     (tmp_path / "apisix.yaml").write_text(
         "routes:\n- id: 1\n  uri: /x\n  plugins:\n    nonsense: {}\nservces: []\n#END"
     )
