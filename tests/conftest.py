@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.servers.certificates import Certificates
+from tests.servers.etcd import EtcdServer
 from tests.servers.gateway import Gateway
 from tests.servers.nginx import Nginx
 from tests.servers.raw import RawUpstream, Script
@@ -50,6 +52,24 @@ def redis_server(server_stack: ExitStack, server_directory: Callable[[str], Path
         return server
 
     return start
+
+
+@pytest.fixture
+def etcd_server(server_stack: ExitStack, server_directory: Callable[[str], Path]) -> Callable[..., EtcdServer]:
+    """etcd_server(tls=None, client_auth=False, options=None) -> EtcdServer with .url, .port."""
+
+    def start(**options: Any) -> EtcdServer:
+        server = EtcdServer(server_directory("etcd"), **options)
+        server_stack.callback(server.stop)
+        return server
+
+    return start
+
+
+@pytest.fixture
+def certificates(server_directory: Callable[[str], Path]) -> Certificates:
+    """An authority, a server's certificate (localhost, 127.0.0.1), a client's."""
+    return Certificates(server_directory("certificates"))
 
 
 @pytest.fixture

@@ -1,0 +1,83 @@
+"""Certificates for tests: an authority of their own, a server's for 127.0.0.1 and localhost, a client's."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+
+class Pair(NamedTuple):
+    """Files, PEM."""
+
+    cert: Path
+    key: Path
+
+
+class Certificates:
+    """`ca`, `server`, `client`: valid for a day; made in `directory`. `names`: of the server."""
+
+    def __init__(self, directory: Path, names: tuple[str, ...] = ("localhost",)) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._ca_key = ec.generate_private_key(ec.SECP256R1())
+        self._ca_name = _name("tests' authority")
+        self.ca = self._write("ca", self._ca_key, self._sign(self._ca_name, self._ca_key, ca=True))
+        addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        self.server = self._pair("server", [*map(x509.DNSName, names), *addresses])
+        self.client = self._pair("client", [])
+
+    def _pair(self, name: str, alternatives: list[x509.GeneralName]) -> Pair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        return self._write(name, key, self._sign(_name(name), key, alternatives=alternatives))
+
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        ca: bool = False,
+        alternatives: list[x509.GeneralName] | None = None,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._ca_name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._ca_key.public_key()), critical=False
+            )
+        )
+        if not ca:
+            # etcd's gateway is a client of etcd, with the server's certificate.
+            usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        return builder.sign(self._ca_key, hashes.SHA256())
+
+    def _write(self, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> Pair:
+        pair = Pair(self._directory / f"{name}.crt", self._directory / f"{name}.key")
+        pair.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        pair.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return pair
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
