@@ -24,7 +24,7 @@ log = logging.getLogger("bascule.store")
 _Entries = list[Entry]  # in the class, `list` is the method
 _Items = list[KeyValue]
 
-_PAGE = 2000  # keys in one answer: some megabytes at most, and the loop isn't held up for long
+_PAGE = 1000  # keys in one answer: some megabytes at most, and the loop isn't held up for long
 _PULSE_S = 5.0  # a watch that is silent for so long may be dead: etcd is asked something
 _STARTUP_TRY_S = 10.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 5.0
@@ -92,8 +92,8 @@ class EtcdStore:
         return entries[0] if entries else None
 
     async def list(self, prefix: str) -> tuple[_Entries, int]:
-        items, revision = await self._read(prefix)
-        return sorted(self._entries(items), key=lambda entry: (entry.created, entry.key)), revision
+        entries, revision = await self._read(prefix)
+        return sorted(entries, key=lambda entry: (entry.created, entry.key)), revision
 
     async def write(self, operations: Sequence[Operation], origin: Origin, conditions: Sequence[Condition] = ()) -> int:
         """etcd keeps no history of whose write it was: `origin` is not stored. A text of StoreUnavailable says so when
@@ -202,23 +202,23 @@ class EtcdStore:
     # ---- reading
 
     async def _everything(self) -> tuple[dict[str, Entry], int]:
-        items, revision = await self._read("")
+        entries, revision = await self._read("")
         self._cluster = self._client.cluster
-        return {entry.key: entry for entry in self._entries(items)}, revision
+        return {entry.key: entry for entry in entries}, revision
 
-    async def _read(self, prefix: str) -> tuple[_Items, int]:
+    async def _read(self, prefix: str) -> tuple[_Entries, int]:
         """Page by page, at one revision."""
         while True:
             start, end = self._layout.span(prefix)
-            items: _Items = []
+            entries: _Entries = []
             revision = 0
             try:
                 while True:
                     page = await self._client.range(start, end, revision=revision, limit=_PAGE)
                     revision = revision or page.revision
-                    items += page.items
+                    entries += self._entries(page.items)
                     if not page.more:
-                        return items, revision
+                        return entries, revision
                     start = page.items[-1].key + b"\0"
             except Compacted:  # between two pages
                 continue
