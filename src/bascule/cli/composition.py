@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from bascule.admin.access import Access
 from bascule.admin.administration import Administration
+from bascule.admin.defaults import Defaults
 from bascule.admin.http import BASE, AdminApi, handlers_of
+from bascule.admin.schema_document import schema_document
 from bascule.admin.schema_handlers import SchemaHandlers
 from bascule.admin.schemas import Schemas
 from bascule.admin.tls import admin_tls
@@ -16,6 +18,7 @@ from bascule.admin.validator import Validator
 from bascule.admin.whole_http import WholeApi
 from bascule.cli.settings_file import Configured
 from bascule.cli.whole_configuration import fields_of, make_whole
+from bascule.control.control_api import ControlApi, Powers
 from bascule.control.file_source import FileSource
 from bascule.control.http_service import HttpService
 from bascule.control.source import Source
@@ -55,9 +58,15 @@ def make_parts(configured: Configured) -> Parts:
     if store is None:
         return Parts(FileSource(FileStore(configured.resources_path, environ=os.environ)), registry, validator)
     sealer = make_sealer(configured, registry)
-    prefix = settings.etcd.prefix if settings.provider == "etcd" else "/apisix"
+    prefix = _prefix(configured)
     administration = Administration(store, validator, sealer, prefix=prefix)
     return Parts(StoreSource(store, sealer), registry, validator, store, sealer, administration)
+
+
+def _prefix(configured: Configured) -> str:
+    """What stands before the keys of resources in answers."""
+    settings = configured.settings
+    return settings.etcd.prefix if settings.provider == "etcd" else "/apisix"
 
 
 def make_store(configured: Configured) -> LiveStore | None:
@@ -90,6 +99,8 @@ def admin_keys(configured: Configured) -> tuple[tuple[AdminKey, ...], str | None
 def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -> str | None:
     """The supervisor's further HTTP servers; what is to be said once. Raises as `make_parts`, and ConfigRefused."""
     settings = configured.settings
+    if settings.apisix.enable_control:
+        supervisor.add_service(_control_service(configured, parts, supervisor))
     admin = settings.deployment.admin
     if not settings.serves_admin:
         return None
@@ -124,3 +135,22 @@ def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -
     if new is None:
         return None
     return f"the key of the Admin API, shown this once (it is kept in {configured.store_folder / 'admin.key'}): {new}"
+
+
+def _control_service(configured: Configured, parts: Parts, supervisor: Supervisor) -> HttpService:
+    schemas = Schemas(parts.registry)
+
+    async def reload() -> bool:
+        parts.registry.reload()
+        return await supervisor.reload()
+
+    powers = Powers(
+        schema=lambda: schema_document(schemas),
+        complete=Defaults(parts.registry).complete,
+        reload=reload,
+        collect_garbage=supervisor.collect_garbage,
+    )
+    prefix = "" if parts.store is None else _prefix(configured)
+    api = ControlApi(supervisor.configuration, powers, prefix)
+    control = configured.settings.apisix.control
+    return HttpService("control", "the Control API", api.app, control.ip, control.port, "/v1")

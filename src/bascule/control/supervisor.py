@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -431,6 +432,18 @@ class Supervisor:
             await self._fleet.replace(self.workers, before.settings.nginx_config.worker_shutdown_timeout)
         self._listening.close_retired()
         log.warning("listening on %s", " ".join(self._listening.addresses))
+
+    async def reload(self) -> bool:
+        """As SIGHUP, until it is done; false when something is refused."""
+        before = self._report.changes_with_errors
+        async with self._replacing:
+            await self._read_again()
+        return self._report.changes_with_errors == before
+
+    def collect_garbage(self) -> None:
+        """Here and in every worker."""
+        gc.collect()
+        self._fleet.send("gc")
 
     def reload_plugins(self) -> None:
         """Every worker imports users' changed plugins anew."""

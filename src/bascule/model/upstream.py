@@ -25,11 +25,11 @@ _VARIABLE = re.compile(
 _FIELD = re.compile(r"[a-zA-Z0-9\-_]+\Z")
 _TEMPLATE = re.compile(r"(\$[0-9a-zA-Z_\-]+)+")
 # As APISIX tells them.
-_APISIX_VARIABLE = (
+APISIX_VARIABLE = (
     "^((uri|server_name|server_addr|request_uri|remote_port|remote_addr|query_string|host|hostname|mqtt_client_id)"
     "|arg_[0-9a-zA-z_-]+)$"
 )
-_APISIX_FIELD = "^[a-zA-Z0-9-_]+$"
+APISIX_FIELD = "^[a-zA-Z0-9-_]+$"
 _APISIX_TEMPLATE = r"(\$[0-9a-zA-Z_-]+)+"
 
 
@@ -114,10 +114,10 @@ class Upstream(Resource):
             raise Refused(sentence, "missing key", True)
         if self.hash_on == "vars" and not _VARIABLE.match(self.key):
             sentence = f'"key" {self.key!r} is not a variable that can be hashed on (uri, remote_addr, arg_x, ...)'
-            raise Refused(sentence, _no_match(_APISIX_VARIABLE, self.key), True)
+            raise Refused(sentence, _no_match(APISIX_VARIABLE, self.key), True)
         if self.hash_on in ("header", "cookie") and not _FIELD.match(self.key):
             sentence = f'"key" {self.key!r} is not the name of a {self.hash_on}'
-            raise Refused(sentence, _no_match(_APISIX_FIELD, self.key), True)
+            raise Refused(sentence, _no_match(APISIX_FIELD, self.key), True)
         if self.hash_on == "vars_combinations" and not _TEMPLATE.search(self.key):
             sentence = f'"key" {self.key!r} names no variable, as $remote_addr does'
             raise Refused(sentence, _no_match(_APISIX_TEMPLATE, self.key), True)
