@@ -28,6 +28,15 @@ def resources(address: str) -> dict[str, object]:
                 "uri": "/rewrite",
                 "upstream": {**nodes, "pass_host": "rewrite", "upstream_host": "inner.example"},
             },
+            *(
+                {
+                    "id": change,
+                    "uri": f"/{change}",
+                    "upstream": nodes,
+                    "plugins": {"proxy-rewrite": {"headers": {change: {"X-Forwarded-For": "2.2.2.2", "X-Other": "o"}}}},
+                }
+                for change in ("set", "add")
+            ),
         ]
     }
 
@@ -117,6 +126,13 @@ def test_another_peer_is_not(gateway: Callable[..., Gateway], upstream: RawUpstr
         "x-real-ip": ["127.0.0.1"],
     }
     assert "forwarded" not in found
+
+
+def test_what_a_plugin_says_of_the_client_is_appended_to_as_well(served: Gateway) -> None:
+    found = seen(served, [("X-Forwarded-For", "1.1.1.1")], "/set")
+    assert (found["x-forwarded-for"], found["x-other"]) == (["2.2.2.2, 127.0.0.1"], ["o"])
+    found = seen(served, [("X-Forwarded-For", "1.1.1.1")], "/add")
+    assert (found["x-forwarded-for"], found["x-other"]) == (["1.1.1.1, 2.2.2.2, 127.0.0.1"], ["o"])
 
 
 def test_the_host_upstream(served: Gateway, upstream: RawUpstream) -> None:

@@ -10,6 +10,7 @@ from bascule.plugin.variables import getter, is_derived
 HEADERS = {
     "Host": "Shop.test:81",
     "X-My-Head": "v",
+    "With_Underscores": "u",
     "Cookie": "session=s1",
     "Content-Type": "text/x",
     "Authorization": "Basic dXNlcjpwYTpzcw==",
@@ -52,6 +53,7 @@ def made():
         ("http_host", "Shop.test:81"),
         ("http_x_my_head", "v"),
         ("http_absent", None),
+        ("http_with_underscores", "u"),
         ("cookie_session", "s1"),
         ("cookie_absent", None),
         ("scheme", "http"),

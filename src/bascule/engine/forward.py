@@ -263,30 +263,40 @@ def build_request(core: Core, x: Exchange) -> cython.int:
         memcpy(o, b"Transfer-Encoding: chunked\r\n", 28)
         o += 28
     # who asked
-    if not named & OWN_FOR:
-        memcpy(o, b"X-Forwarded-For: ", 17)
-        o += 17
-        if m.xff >= 0 and trusted:
-            for i in range(m.xff + 1):
-                if (
-                    m.fields[i].flags & FIELD_FORWARDED
-                    and not (m.fields[i].flags & FIELD_REMOVED)
-                    and m.fields[i].name_len == 15
-                    and m.fields[i].value_len > 0
-                    and name_is(p + m.fields[i].name_off, b"x-forwarded-for", 15)
-                ):
-                    memcpy(o, p + m.fields[i].value_off, m.fields[i].value_len)
-                    o += m.fields[i].value_len
-                    memcpy(o, b", ", 2)
-                    o += 2
-        if addr is not None:
-            o = put_bytes(o, addr)
-        else:
-            memcpy(o, down.host_text, down.host_len)
-            o += down.host_len
-        o[0] = 13
-        o[1] = 10
-        o += 2
+    memcpy(o, b"X-Forwarded-For: ", 17)
+    o += 17
+    if m.xff >= 0 and trusted:
+        for i in range(m.xff + 1):
+            if (
+                m.fields[i].flags & FIELD_FORWARDED
+                and not (m.fields[i].flags & FIELD_REMOVED)
+                and m.fields[i].name_len == 15
+                and m.fields[i].value_len > 0
+                and name_is(p + m.fields[i].name_off, b"x-forwarded-for", 15)
+            ):
+                memcpy(o, p + m.fields[i].value_off, m.fields[i].value_len)
+                o += m.fields[i].value_len
+                memcpy(o, b", ", 2)
+                o += 2
+    if named & OWN_FOR:
+        # What plugins say is appended to as well, as what the client says.
+        others: list = []
+        for pair in added:
+            if cython.cast(bytes, cython.cast(tuple, pair)[0]).lower() != b"x-forwarded-for":
+                others.append(pair)
+            elif len(cython.cast(bytes, cython.cast(tuple, pair)[1])) > 0:
+                o = put_bytes(o, cython.cast(bytes, cython.cast(tuple, pair)[1]))
+                memcpy(o, b", ", 2)
+                o += 2
+        added = others
+    if addr is not None:
+        o = put_bytes(o, addr)
+    else:
+        memcpy(o, down.host_text, down.host_len)
+        o += down.host_len
+    o[0] = 13
+    o[1] = 10
+    o += 2
     if not named & OWN_REAL_IP:
         memcpy(o, b"X-Real-IP: ", 11)
         o += 11

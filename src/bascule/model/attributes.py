@@ -142,11 +142,18 @@ Status = Annotated[int, Strict(), Field(ge=0, le=1), Told("matches none of the e
 Time = Annotated[int, Strict(), Field(ge=0), WithJsonSchema({"type": "integer"})]
 Cert = Annotated[str, Strict(), _pem(128), MatchesOne]
 Key = Annotated[str, Strict(), _pem(64), MatchesOne]
+
+
 # Plugin name -> its conf. The conf is checked by the plugin's own Config, when the snapshot is compiled.
-Plugins = Annotated[
-    dict[str, Annotated[Json, Told("invalid plugin conf {value} for plugin [{key}]", semantic=True)]],
-    WithJsonSchema({"type": "object"}),
+def _empty_object(value: Any) -> Any:
+    """Lua has one empty table: what wrote [] may have meant {}."""
+    return {} if value == [] else value
+
+
+_PluginConf = Annotated[
+    Json, BeforeValidator(_empty_object), Told("invalid plugin conf {value} for plugin [{key}]", semantic=True)
 ]
+Plugins = Annotated[dict[str, _PluginConf], BeforeValidator(_empty_object), WithJsonSchema({"type": "object"})]
 Script = Annotated[Any, lua("script", "write it as a Python plugin")]
 FilterFunc = Annotated[Any, lua("filter_func", 'say the condition in "vars", or write a Python plugin')]
 

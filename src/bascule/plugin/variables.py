@@ -120,7 +120,15 @@ _EXACT: dict[str, Getter] = {
 
 def _header(name: str) -> Getter:
     field = name.replace("_", "-")
-    return lambda request: request.header(field)
+    if field == name:
+        return lambda request: request.header(field)
+
+    def get(request: Request) -> Value:
+        """http_a_b reads the field A-B, or one that is spelt A_B."""
+        value: Value = request.header(field)
+        return request.header(name) if value is None else value
+
+    return get
 
 
 def _sent_header(name: str) -> Getter:

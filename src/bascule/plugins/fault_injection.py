@@ -27,7 +27,7 @@ class When(Config):
                 compile_expression(group)
             except ExpressionError as error:
                 sentence = f"failed to create vars expression [{index}]: {error}"
-                raise Refused(sentence, f"failed to create vars expression: {error.text}", True) from error
+                raise Refused(sentence, error.text, True) from error
         return groups
 
 

@@ -49,7 +49,7 @@ class Filter(Config):
         try:
             BodyFilter(self)
         except RegexError as error:
-            raise Refused(f'regex "{self.regex}" validation failed: {error}') from error
+            raise Refused(f'regex "{self.regex}" validation failed: {error}', None, True) from error
         return self
 
 
