@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import ipaddress
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -50,20 +50,25 @@ class ControlApi:
         self._prefix = prefix
 
     def app(self) -> web.Application:
-        app = web.Application(middlewares=[_plain_refusals, _local_names_only])
-        router = app.router
-        router.add_get("/v1/schema", self._schema)
-        router.add_get("/v1/healthcheck", self._health)
-        router.add_get("/v1/healthcheck/{kind}/{id}", self._health_of)
-        router.add_post("/v1/gc", self._collect)
-        for word, kind in HELD:
-            router.add_get(f"/v1/{kind}", self._all(kind))
-            router.add_get(f"/v1/{word}/{{id}}", self._one(word, kind))
-        router.add_get("/v1/plugin_metadatas", self._all_metadata)
-        router.add_get("/v1/plugin_metadata/{id}", self._metadata)
-        router.add_put("/v1/plugins/reload", self._reload)
-        router.add_get("/v1/discovery/{type}/dump", self._discovery)
+        app = web.Application()
+        for method, path, handler in self._paths():
+            app.router.add_route(method, path, _for_local_names(handler))
+        # Also for a path that is there, and not for this method: as APISIX answers.
+        app.router.add_route("*", "/{rest:.*}", _nothing)
         return app
+
+    def _paths(self) -> Iterator[tuple[str, str, Handler]]:
+        yield "GET", "/v1/schema", self._schema
+        yield "GET", "/v1/healthcheck", self._health
+        yield "GET", "/v1/healthcheck/{kind}/{id}", self._health_of
+        yield "POST", "/v1/gc", self._collect
+        for word, kind in HELD:
+            yield "GET", f"/v1/{kind}", self._all(kind)
+            yield "GET", f"/v1/{word}/{{id}}", self._one(word, kind)
+        yield "GET", "/v1/plugin_metadatas", self._all_metadata
+        yield "GET", "/v1/plugin_metadata/{id}", self._metadata
+        yield "PUT", "/v1/plugins/reload", self._reload
+        yield "GET", "/v1/discovery/{type}/dump", self._discovery
 
     # ---- what is held
 
@@ -238,22 +243,22 @@ def _page(checkers: Sequence[dict[str, Any]]) -> web.Response:
 # ---- who may ask
 
 
-@web.middleware
-async def _plain_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A path that doesn't exist, or not for this method: 404 in both cases, as APISIX answers."""
-    try:
-        return await handler(request)
-    except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
-        return _not_found("404 Not Found")
+async def _nothing(request: web.Request) -> web.Response:
+    return _not_found("404 Not Found")
 
 
-@web.middleware
-async def _local_names_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _for_local_names(handler: Handler) -> Handler:
     """There is no password here. A page in a browser can't ask in the name of a host of its own that it lets point
-    to this machine (DNS rebinding): on a loopback address only addresses and localhost are names of the gateway."""
-    peer = request.transport and request.transport.get_extra_info("sockname")
-    if isinstance(peer, tuple) and ipaddress.ip_address(peer[0]).is_loopback:
-        name, _ = _host_and_port(request.host)
-        if name.lower().rstrip(".") != "localhost" and not _is_ip(name):
-            return _json({"error_msg": f"the Control API isn't served under the name {name}"}, 403)
-    return await handler(request)
+    to this machine (DNS rebinding): on a loopback address only addresses and localhost are names of the gateway.
+
+    No middleware of aiohttp: it keeps each application in a cache of its own, beyond the end of all else."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        own = request.transport and request.transport.get_extra_info("sockname")
+        if isinstance(own, tuple) and ipaddress.ip_address(own[0]).is_loopback:
+            name, _ = _host_and_port(request.host)
+            if name.lower().rstrip(".") != "localhost" and not _is_ip(name):
+                return _json({"error_msg": f"the Control API isn't served under the name {name}"}, 403)
+        return await handler(request)
+
+    return guarded

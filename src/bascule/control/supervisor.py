@@ -156,7 +156,7 @@ class Supervisor:
                 )
             await self._load()
             if taker is None:
-                await self._start_services("status", "metrics")
+                await self._start_services("status", "metrics", "control")
             await self._fleet.start(self.workers, self._stop)
             await self._judge()
             if taker is not None:
