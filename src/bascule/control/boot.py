@@ -36,6 +36,7 @@ class Boot:
     error_log: str | None
     cpu: int | None
     upgrade_address: str
+    debug_key: bytes
     generation: int
     steps: Sequence[Sequence[PackedChange]]
     secrets: Mapping[str, str | Unresolved] = field(default_factory=dict)

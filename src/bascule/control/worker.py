@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bascule.control.boot import Boot
@@ -20,6 +21,7 @@ from bascule.control.channel import Channel
 from bascule.control.configuration import unpack
 from bascule.control.logs import set_up
 from bascule.control.orphans import SERVE_ON_S, mark_orphan, wait_for_successor
+from bascule.engine.live_trace import open_trace
 from bascule.engine.log_writer import LogWriter
 from bascule.engine.server import Engine
 from bascule.engine.shared_counters import SharedCounters
@@ -28,6 +30,7 @@ from bascule.net.dns import Resolver
 from bascule.net.loop import new_loop
 from bascule.observe.metrics import Metrics
 from bascule.plugin.registry import Registry
+from bascule.snapshot.explanation import NotARequest, explain
 from bascule.snapshot.references import with_secrets
 from bascule.snapshot.tables import Tables
 from bascule.snapshot.upstream_compiler import Served
@@ -66,6 +69,7 @@ class Worker:
             search=boot.settings.dns_search,
         )
         self._engine.resolver = self._resolver
+        self._engine.open_trace = partial(open_trace, boot.debug_key)
         self._secrets = dict(boot.secrets)
         self._registry = Registry(boot.enabled, boot.user_plugins)
         self._tables = Tables(
@@ -143,6 +147,8 @@ class Worker:
                 self._report("applied", generation, applied.errors)
             elif kind == "collect":
                 self._channel.send("metrics", message[1], self._metrics.delta(), self._engine.stats())
+            elif kind == "explain":
+                self._channel.send("explained", message[1], self._explain(message[2]))
             elif kind == "reopen":
                 if self._writer is not None:
                     self._writer.reopen()
@@ -151,6 +157,13 @@ class Worker:
                 self._channel.send("drained", self._metrics.delta(), self._engine.stats())
                 await self._channel.flush()
                 return
+
+    def _explain(self, asked: dict[str, Any]) -> dict[str, Any]:
+        settings = self._settings
+        try:
+            return explain(self._tables, asked, (settings.match_uri_encoded_slash, settings.normalize_uri_like_servlet))
+        except NotARequest as error:
+            return {"error_msg": str(error)}
 
     async def _outlive(self) -> None:
         """The supervisor was killed. Clients needn't notice: serves on until a new one does, though not for long."""

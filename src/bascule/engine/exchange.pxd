@@ -65,6 +65,7 @@ cdef class Core:
     cdef bytes server_line              # "Server: ...\r\n"
     cdef bint show_upstream_status
     cdef object trusted                 # AddressSet or None: who may set X-Forwarded-*
+    cdef public object open_trace       # (token) -> LiveTrace or None, for requests with X-Bascule-Debug
     cdef bytes date_line                # "Date: ...\r\n" of this second
     cdef long long date_due
     # counters
@@ -142,6 +143,7 @@ cdef class Exchange:
     cdef ChainPlan chain
     cdef Request request
     cdef Response response
+    cdef object trace                   # LiveTrace or None
     cdef object pattern                 # matched path and host patterns
     cdef object host_pattern
     cdef dict params
@@ -216,6 +218,7 @@ cdef class Exchange:
     # one chunk of a body chunked anew; -1: broken
     cdef int chunk_up(self, const char* p, Py_ssize_t n) noexcept
     cpdef drop_upstream(self)
+    cdef ChainPlan traced(self, ChainPlan plan)
     cpdef Request ensure(self)
     cdef bint wants_body(self) noexcept
     cdef bint may_replay(self) noexcept

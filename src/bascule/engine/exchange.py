@@ -26,6 +26,7 @@ from cython.cimports.bascule.wire.http1 import (
     M_OPTIONS,
     M_PUT,
     M_TRACE,
+    Field,
     Parsed,
 )
 from cython.cimports.bascule.wire.target import normalise_path, path_is_plain
@@ -188,6 +189,7 @@ class Exchange:
         self.chain = None
         self.request = None
         self.response = None
+        self.trace = None
         self.pattern = None
         self.host_pattern = None
         self.params = None
@@ -277,6 +279,8 @@ class Exchange:
         self.route = core.router.find(host, k, self.path, self.path_len, m.method, self)
         if self.route is None:
             self.chain = core.global_plan()
+            if m.debug >= 0:
+                self.chain = self.traced(self.chain)
             if self.chain is None or not self.chain.has_any:
                 return self.fail(404, "no route matches")
         else:
@@ -284,11 +288,15 @@ class Exchange:
             self.pattern = core.router.pattern
             self.host_pattern = core.router.host_pattern
             self.plan = core.plan_of(self.route)
+            if m.debug >= 0:
+                self.chain = self.traced(None)  # for an answer before any plugin
             if self.plan.refusal is not None:
                 return self.fail(503, self.plan.refusal)
             if self.plan.missing == 404:
                 return self.fail(404, "the route's service does not exist")
             self.chain = self.plan.chain
+            if m.debug >= 0:
+                self.chain = self.traced(self.chain)
             if m.upgrade and self.plan.websocket and m.method == M_GET:
                 self.websocket = True
             if not self.chain.has_any:
@@ -298,6 +306,20 @@ class Exchange:
         self.step_index = 0
         self.phase = P_REWRITE
         return self.run()
+
+    @cython.cfunc
+    def traced(self, plan: ChainPlan) -> ChainPlan:
+        """The request has a debug token. If it is valid: the same chain, taking notes."""
+        f: cython.pointer(Field) = cython.address(self.req.m.fields[self.req.m.debug])
+        token: bytes
+        if self.trace is None:
+            if self.core.open_trace is None:
+                return plan
+            token = self.req.data[f.value_off : f.value_off + f.value_len]
+            self.trace = self.core.open_trace(token.decode("latin-1"))
+            if self.trace is None:
+                return plan
+        return self.trace.plan(None if plan is None else plan.chain)
 
     @cython.ccall
     def ensure(self) -> Request:
@@ -346,9 +368,9 @@ class Exchange:
             self.merged = rq.consumer
             if rq.consumer.plugins is not None:
                 chain, brought = self.core.tables.consumer_chain(self.route, rq.consumer)
-                self.chain = chain_plan(chain)
+                self.chain = chain_plan(chain) if self.trace is None else self.trace.plan(chain)
                 if brought:
-                    self.steps = steps_of(brought)
+                    self.steps = steps_of(brought if self.trace is None else self.trace.hooks("rewrite", brought))
                     self.step_index = 0
                     self.phase = P_BROUGHT
                     return 0

@@ -144,6 +144,11 @@ class Tables:
         return self._state.errors()
 
     @property
+    def global_instances(self) -> Sequence[PluginInstance]:
+        """The plugins of all global rules."""
+        return self._global
+
+    @property
     def counts(self) -> Mapping[str, int]:
         return {kind: len(records) for kind, records in self._state.records.items()}
 

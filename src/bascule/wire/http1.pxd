@@ -62,6 +62,7 @@ cdef struct Parsed:
     int expect_continue
     int te_trailers         # TE names trailers
     int xff                 # index of the (last) X-Forwarded-For, -1
+    int debug               # index of the (last) X-Bascule-Debug, -1
     int reason_off          # responses
     int reason_len
     long long content_length    # -1: none

