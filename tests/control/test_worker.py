@@ -73,6 +73,7 @@ def play(
                 error_log=str(tmp_path / "error.log"),
                 cpu=None,
                 upgrade_address=UPGRADE_ADDRESS,
+                debug_key=b"key",
                 generation=1,
                 steps=[[pack(change) for change in step] for step in steps],
                 secrets=dict(secrets),

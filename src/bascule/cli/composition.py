@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
+import secrets
 from dataclasses import dataclass
+from functools import partial
 
 from bascule.admin.access import Access
 from bascule.admin.administration import Administration
 from bascule.admin.defaults import Defaults
+from bascule.admin.explain_http import ExplainApi
 from bascule.admin.http import BASE, AdminApi, handlers_of
 from bascule.admin.schema_document import schema_document
 from bascule.admin.schema_handlers import SchemaHandlers
@@ -24,16 +28,19 @@ from bascule.control.http_service import HttpService
 from bascule.control.source import Source
 from bascule.control.store_source import StoreSource
 from bascule.control.supervisor import Supervisor
+from bascule.engine.live_trace import make_token
 from bascule.model.admin_settings import AdminKey
 from bascule.plugin.registry import Registry
 from bascule.snapshot.references import from_environment
 from bascule.store import generated
 from bascule.store.entry import LiveStore
+from bascule.store.etcd import EtcdStore
 from bascule.store.file import FileStore
 from bascule.store.sealing import Sealer
 from bascule.store.sqlite import SqliteStore
 
 log = logging.getLogger("bascule.admin")
+_PASSING_KEY = secrets.token_bytes(32)
 
 
 @dataclass(slots=True)
@@ -72,6 +79,8 @@ def _prefix(configured: Configured) -> str:
 def make_store(configured: Configured) -> LiveStore | None:
     """None: a standalone file."""
     settings = configured.settings
+    if settings.provider == "etcd":
+        return EtcdStore(settings.etcd, configured.store_folder, writable=settings.serves_admin)
     if settings.provider == "sqlite":
         return SqliteStore(configured.store_folder / "bascule.db", history=settings.bascule.store.history)
     return None
@@ -94,6 +103,16 @@ def admin_keys(configured: Configured) -> tuple[tuple[AdminKey, ...], str | None
             key = key.model_copy(update={"key": value})
         keys.append(key)
     return tuple(keys), new
+
+
+def debug_key(configured: Configured) -> bytes:
+    """What tokens for live requests are signed with. Gateways that share a keyring take each other's tokens; with a
+    standalone file there is none, and the key lasts as long as this process."""
+    encryption = configured.settings.apisix.data_encryption
+    if encryption.keyring is None and configured.settings.provider in ("yaml", "json"):
+        return _PASSING_KEY
+    keyring = encryption.keyring or generated.keyring(configured.store_folder)
+    return hmac.digest(keyring[0].encode(), b"bascule debug key", "sha256")
 
 
 def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -> str | None:
@@ -126,6 +145,7 @@ def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -
         handlers=handlers_of(
             SchemaHandlers(Schemas(parts.registry), parts.validator.check, reload).table(),
             WholeApi(whole.form, whole.history).handlers(),
+            ExplainApi(supervisor.explain, partial(make_token, debug_key(configured))).handlers(),
         ),
     )
     listen = admin.admin_listen

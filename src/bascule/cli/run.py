@@ -21,7 +21,7 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
     if missing:
         return fail(f"not compiled: {', '.join(missing)}; build the package again (pip install .)")
     # From here on: what they import needs the compiled modules.
-    from bascule.cli.composition import add_services, make_parts
+    from bascule.cli.composition import add_services, debug_key, make_parts
     from bascule.control.fleet import StartFailed
     from bascule.control.handover import HandoverFailed, Taker, address_of
     from bascule.control.launch import Launch
@@ -75,6 +75,7 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
             say=say,
             read_launch=lambda: launch_of(read_settings(config)),
             upgrade_address=upgrade_address,
+            debug_key=debug_key(configured),
         )
         notice = add_services(configured, parts, supervisor)
         if notice is not None:

@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from bascule.control.boot import Boot
@@ -47,6 +48,7 @@ SECRETS_OF_CHANGE_S = 1.0  # and so long before a change that needs something ne
 LOOK_S = 0.1  # at the files of users' plugins
 COLLECT_S = 1.0
 COLLECT_TIMEOUT_S = 2.0
+EXPLAIN_TIMEOUT_S = 5.0
 
 
 class Supervisor:
@@ -62,6 +64,7 @@ class Supervisor:
         say: Callable[[str], None],
         read_launch: Callable[[], Launch],
         upgrade_address: str,
+        debug_key: bytes,
     ) -> None:
         self._launch = launch
         self._source = source
@@ -70,6 +73,9 @@ class Supervisor:
         self._say = say
         self._read_launch = read_launch
         self._upgrade_address = upgrade_address
+        self._debug_key = debug_key
+        self._asking: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._numbers = count(1)
         self._services: dict[str, HttpService] = {}
         self._notify = os.environ.pop("NOTIFY_SOCKET", None)
         self._handed = False
@@ -128,6 +134,7 @@ class Supervisor:
             error_log=self._launch.error_log,
             cpu=cpus[worker % len(cpus)] if settings.nginx_config.enable_cpu_affinity else None,
             upgrade_address=self._upgrade_address,
+            debug_key=self._debug_key,
             generation=self._configuration.generation,
             steps=self._configuration.steps(),
             secrets=self._secrets.answers,
@@ -493,6 +500,10 @@ class Supervisor:
                 self._spawn_locate()
             else:
                 report.tell()
+        elif kind == "explained":
+            asking = self._asking.pop(message[1], None)
+            if asking is not None and not asking.done():
+                asking.set_result(message[2])
         elif kind in ("metrics", "drained"):
             delta, stats = message[-2:]
             self._metrics.merge(delta, str(slot.pid))
@@ -526,6 +537,25 @@ class Supervisor:
         if slot is not None or (not self._fleet.slots and self.workers):
             return f"worker {slot.worker_id if slot else 0} has not received the configuration"
         return None
+
+    # ---- questions
+
+    async def explain(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """What a worker would do with a request (snapshot/explanation.py); `error_msg` alone: why that isn't told."""
+        slot = next((slot for slot in self._fleet.slots if slot.ready.is_set()), None)
+        if slot is None:
+            return {"error_msg": "no worker serves at present"}
+        number = next(self._numbers)
+        answer = self._asking[number] = asyncio.get_running_loop().create_future()
+        slot.send("explain", number, asked)
+        try:
+            async with asyncio.timeout(EXPLAIN_TIMEOUT_S):
+                told: dict[str, Any] = await answer
+        except TimeoutError:
+            return {"error_msg": f"worker {slot.worker_id} gave no answer within {EXPLAIN_TIMEOUT_S:.0f} s"}
+        finally:
+            self._asking.pop(number, None)
+        return told
 
     # ---- metrics and status
 

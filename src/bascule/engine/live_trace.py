@@ -1,7 +1,7 @@
 """What happens to one live request, told in its response: for requests that carry a valid X-Bascule-Debug.
 
-The request's chain is replaced by one whose hooks take notes; other requests know nothing of it. Hooks of the body_filter
-and log phases come after the response's head and are left as they are.
+The request's chain is replaced by one whose hooks take notes; other requests know nothing of it. Hooks of body_filter
+and log come after the response's head and are left as they are.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bascule.balance.balancer import make_balancer
 from bascule.plugin.kit.template import Template
 from bascule.plugin.kit.testing import request as paper_request
 from bascule.plugin.request import Request
@@ -206,7 +207,14 @@ def _choice(upstream: CompiledUpstream, request: Request) -> str:
         return "the only node"
     if upstream.type == "chash":
         key = _hash_key(upstream, request)
-        return f"by the hash of {upstream.hash_on} {upstream.hash_key or ''}: {key!r}".replace("  ", " ")
+        picker = make_balancer(
+            "chash",
+            [(node.weight, node.priority) for node in upstream.nodes],
+            [f"{node.host}:{node.port}" for node in upstream.nodes],
+        )
+        index = picker.pick(key, set())
+        node = "none" if index < 0 else f"{upstream.nodes[index].host}:{upstream.nodes[index].port}"
+        return f"by the hash of {' '.join(filter(None, (upstream.hash_on, upstream.hash_key)))} ({key!r}): {node}"
     return {
         "roundrobin": "in turn, by weight",
         "least_conn": "the one with the fewest running requests for its weight",
