@@ -133,8 +133,7 @@ def test_it_agrees_with_the_gateway(gateway: Callable[..., Any]) -> None:
         nonlocal round_
         round_ += 1
         routes = [
-            route
-            | {"id": str(n), "plugins": {"mocking": mocking | {"response_headers": {"X-Route": str(n)}}}}
+            route | {"id": str(n), "plugins": {"mocking": mocking | {"response_headers": {"X-Route": str(n)}}}}
             for n, route in enumerate(generated)
         ]
         server.reload({"routes": [*routes, {"id": f"round-{round_}", "uri": "/nowhere", "plugins": {"cors": {}}}]})
