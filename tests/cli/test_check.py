@@ -1,3 +1,4 @@
+import re
 import subprocess
 from pathlib import Path
 
@@ -68,3 +69,13 @@ def test_config_yaml_and_plugin_code_are_checked_too(tmp_path: Path) -> None:
     assert "config.yaml: $.plugins: there is no plugin 'no-such'" in done.stdout
     (tmp_path / "config.yaml").write_text("plugin: []\n")
     assert 'did you mean "plugins"' in check(tmp_path).stderr
+
+
+def test_configurations_of_the_page_about_secrets(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "secrets.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    names = [f"{number}.yaml" for number in range(len(blocks))]
+    for name, block in zip(names, blocks, strict=True):
+        (tmp_path / name).write_text(block)
+    done = check(tmp_path, *names)
+    assert (done.returncode, done.stdout) == (0, "9 resources, no errors\n")

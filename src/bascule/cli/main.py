@@ -56,6 +56,17 @@ def check(
 
 
 @app.command()
+def status(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="everything that the status server tells")] = False,
+) -> None:
+    """Tell how the running gateway is doing; the exit code is 0 if well, 1 if something is wrong, 2 if none runs."""
+    from bascule.cli.status import status as ask
+
+    raise typer.Exit(ask(config, as_json))
+
+
+@app.command()
 def version() -> None:
     """Print the version, and which modules are compiled."""
     from bascule.cli.version import version as tell

@@ -610,6 +610,7 @@ class Supervisor:
             **self._report.details(),
             "ignored": [str(key) for key in self.settings.ignored],
             "listening": self._listening.addresses,
+            "services": [service.told for service in self._services.values() if service.runs],
         }
 
 
