@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bascule.model.admin_settings import Etcd
-from bascule.store.entry import Batch, Put, StoreUnavailable
+from bascule.store.entry import Batch, Delete, Put, StoreUnavailable
 from bascule.store.etcd import EtcdStore
 from bascule.store.etcd_client import text
 from bascule.store.etcd_layout import FOLDERS
@@ -272,6 +272,7 @@ def test_a_second_endpoint_takes_over(etcd_server: Callable[..., EtcdServer], tm
                     off.down, on.down = True, False
                     revision = await store.write([Put(f"routes/{number}", b"")], ME)
                     await watcher.until_told(revision)
+                    assert store.trouble is None
                 await watcher.stop()
 
     run(main())
@@ -404,6 +405,24 @@ def test_what_apisix_writes_is_read_and_the_reverse(etcd_server: Callable[..., E
         assert server.ctl("get", "/apisix/upstreams/", "--print-value-only").strip() == "init_dir"
         found = server.ctl("get", "/apisix/consumers/jack/credentials/c1").split()
         assert found == ["/apisix/consumers/jack/credentials/c1", '{"id":"c1"}']
+
+    run(main())
+
+
+def test_whoever_waits_for_a_write_that_changed_nothing_waits_for_no_step_to_come(
+    shared: EtcdServer, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        prefix = f"/{tmp_path.name}"
+        async with opened_etcd(EtcdStore(settings(shared.url, prefix=prefix), tmp_path)) as store:
+            first = await store.write([Put("routes/1", b"")], ME)
+            assert await store.write([Delete("routes/2")], ME) == first
+        async with opened_etcd(EtcdStore(settings(shared.url, prefix=prefix), tmp_path)) as store:
+            watcher = Watcher(store)
+            await watcher.until(lambda: "routes/1" in watcher.known)
+            await store.new_id()
+            assert await store.write([Delete("routes/2")], ME) == watcher.batches[-1].revision >= first
+            await watcher.stop()
 
     run(main())
 

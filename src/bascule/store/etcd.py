@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -26,6 +27,7 @@ _Items = list[KeyValue]
 
 _PAGE = 1000  # keys in one answer: some megabytes at most, and the loop isn't held up for long
 _PULSE_S = 5.0  # a watch that is silent for so long may be dead: etcd is asked something
+_STEADY_S = 1.0  # a watch that went on for so long was a good one
 _STARTUP_TRY_S = 10.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 5.0
 
@@ -43,9 +45,10 @@ class EtcdStore:
         self._keeper = LastGoodKeeper(self._file, lambda: (self._revision, list(self._known.values())))
         self._kept: Batch | None = None
         self._trouble: str | None = None
-        # What the watch told so far: its state, its revision, the cluster that it is of.
+        # What the watch told so far: its state, its revision, the cluster that it is of; what was written from here.
         self._known: dict[str, Entry] = {}
         self._revision = 0
+        self._written = 0
         self._cluster = ""
 
     def __repr__(self) -> str:
@@ -97,11 +100,15 @@ class EtcdStore:
 
     async def write(self, operations: Sequence[Operation], origin: Origin, conditions: Sequence[Condition] = ()) -> int:
         """etcd keeps no history of whose write it was: `origin` is not stored. A text of StoreUnavailable says so when
-        it can't be known whether the write was done. A write that changes nothing gives an earlier revision."""
+        it can't be known whether the write was done. A write that changes nothing gives an earlier one."""
         if len({operation.key for operation in operations}) != len(operations):
             raise ValueError("a key stands twice in one write")
         self._check_writable()
-        return await self._writer.write(operations, conditions)
+        revision = await self._writer.write(operations, conditions)
+        if revision is None:  # no step will be told of it: whoever waits shall wait for one that is
+            return max(self._written, self._revision)
+        self._written = max(self._written, revision)
+        return revision
 
     async def new_id(self) -> int:
         self._check_writable()
@@ -118,6 +125,8 @@ class EtcdStore:
         fresh = True  # nothing was told by etcd itself
         resume = 0
         pause_s = _FIRST_PAUSE_S
+        loop = asyncio.get_running_loop()
+        followed = math.inf  # since when
         while True:
             try:
                 if not resume:
@@ -127,9 +136,9 @@ class EtcdStore:
                         self._known, self._revision = entries, resume
                         self._keeper.changed()
                         yield Batch(resume, [Event(*entry) for entry in entries.values()], complete=True)
+                followed = loop.time()
                 async with aclosing(self._follow(resume)) as steps:
                     async for resume, events in steps:
-                        pause_s = _FIRST_PAUSE_S
                         self._note(None)
                         if step := self._step(resume, events):
                             yield step
@@ -138,6 +147,10 @@ class EtcdStore:
                 resume = 0
                 await asyncio.sleep(_FIRST_PAUSE_S)  # a member that lags behind may seem restored
             except StoreUnavailable as error:
+                lasted, followed = loop.time() - followed, math.inf
+                if lasted > _STEADY_S:  # the end of one member isn't that of the cluster: another may answer at once
+                    pause_s = _FIRST_PAUSE_S
+                    continue
                 self._note(error)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
                 pause_s = min(2 * pause_s, _LAST_PAUSE_S)

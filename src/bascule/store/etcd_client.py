@@ -414,7 +414,8 @@ def _failed(error: Exception, patience_s: float) -> _Failed:
         return _Failed(f"no answer within {patience_s:.3g} s", maybe_done=True)
     if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
         return _Failed(f"it refuses the connection: {error} (deployment.etcd.tls.cert, key)", maybe_done=True)
-    why = str(error) or type(error).__name__
+    cut = isinstance(error, aiohttp.ClientPayloadError)  # whose text is long and tells nothing
+    why = "in the midst of an answer" if cut else str(error) or type(error).__name__
     return _Failed(f"the connection broke ({why})", maybe_done=True, broken=True)
 
 

@@ -31,13 +31,13 @@ class EtcdWriter:
     def __init__(self, client: EtcdClient, layout: EtcdLayout) -> None:
         self._client = client
         self._layout = layout
-        self.latest = 0  # the last revision in which something was changed from here
 
     async def new_id(self) -> int:
         return await self._client.put(self._layout.counter, b"1")
 
-    async def write(self, operations: Sequence[Operation], conditions: Sequence[Condition]) -> int:
-        """Raises Conflict, StoreUnavailable: its text says so if it can't be known whether the write was done."""
+    async def write(self, operations: Sequence[Operation], conditions: Sequence[Condition]) -> int | None:
+        """The revision; None: there was nothing to change. Raises Conflict; StoreUnavailable, whose text says so if it
+        can't be known whether the write was done."""
         if len(operations) > etcd_txn.MOST:
             raise EtcdRefused(f"etcd takes at most {etcd_txn.MOST} changes at once, these are {len(operations)}")
         attempt = _Attempt(self._client, self._layout, operations, conditions)
@@ -47,9 +47,7 @@ class EtcdWriter:
             for lease in attempt.leases.values():
                 await self._client.revoke(lease)
             raise
-        if changed:
-            self.latest = max(self.latest, revision)
-        return revision if changed else self.latest
+        return revision if changed else None
 
 
 class _Attempt:
