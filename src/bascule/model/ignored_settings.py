@@ -26,7 +26,7 @@ IGNORED: tuple[tuple[str, str], ...] = (
     ("apisix.extra_lua_cpath", _LUA),
     ("apisix.extra_lua_path", _LUA),
     ("apisix.lua_module_hook", _LUA),
-    ("apisix.lru", "secrets are kept as long as their answers say"),
+    ("apisix.lru", "see `bascule.secret_refresh`"),
     ("apisix.proxy_cache", _CACHE),
     ("apisix.proxy_protocol", "the PROXY protocol isn't here yet"),
     ("apisix.stream_proxy", _STREAM),
