@@ -45,3 +45,25 @@ def test_addresses(remote: str | None, allowed: bool) -> None:
     with pytest.raises(Refusal) as caught:
         access().check_address(remote)
     assert caught.value.answer.status == 403
+
+
+def test_a_header_with_underscores_is_a_key_too_and_one_of_no_text_is_wrong() -> None:
+    assert access().permit("PUT", {"X_API_KEY": "k1"}, {}, {}).name == "root"
+    for key in ("ключ", "\udcff"):
+        with pytest.raises(Refusal):
+            access().permit("PUT", {"X-API-KEY": key}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [(None, True), ("http://gw:9180", True), ("http://GW:9180", True), ("http://evil", False), ("null", False)],
+)
+def test_a_cookie_is_no_key_for_pages_of_other_origins(origin: str | None, allowed: bool) -> None:
+    headers = {"Host": "gw:9180"} | ({} if origin is None else {"Origin": origin})
+    if allowed:
+        assert access().permit("PUT", headers, {}, {"x_api_key": "k1"}).name == "root"
+        return
+    with pytest.raises(Refusal) as caught:
+        access().permit("PUT", headers, {}, {"x_api_key": "k1"})
+    assert caught.value.answer.body["description"] == "missing apikey"
+    assert access().permit("PUT", headers | {"X-API-KEY": "k1"}, {}, {}).name == "root"

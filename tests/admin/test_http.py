@@ -10,7 +10,8 @@ from aiohttp.test_utils import TestServer
 
 from bascule.admin.access import Access
 from bascule.admin.administration import Administration
-from bascule.admin.http import MAX_BODY, AdminApi, handlers_of
+from bascule.admin.answer import Refusal
+from bascule.admin.http import MAX_BODY, AdminApi, expected, handlers_of
 from bascule.model.admin_settings import Admin, AdminKey
 from tests.admin.desk import ROUTE, with_desk
 
@@ -80,6 +81,111 @@ def test_answers_word_for_word(
     served(tmp_path, scene)
 
 
+@pytest.mark.parametrize(
+    ("tags", "revisions"),
+    [
+        ([], None),
+        (["*"], frozenset()),
+        (['"7"'], {7}),
+        (['"7", "8"', '"9"'], {7, 8, 9}),
+        (['W/"7"'], {0}),
+        (['"x"'], {0}),
+        (['""'], {0}),
+    ],
+)
+def test_revisions_of_if_match(tags: list[str], revisions: set[int] | None) -> None:
+    assert expected(tags) == revisions
+
+
+@pytest.mark.parametrize("tag", ["7", "", '"7', '"7" "8"', '"' + "7" * 50 + '"'])
+def test_if_match_that_is_no_list_of_tags(tag: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        expected([tag])
+    assert caught.value.answer.status == 400
+
+
+def test_conditions_patches_and_ids_over_http(tmp_path: Path) -> None:
+    async def scene(client: ClientSession) -> None:
+        async def ask(method: str, path: str, status: int, **options: Any) -> Any:
+            async with client.request(method, path, **options) as answer:
+                assert answer.status == status, await answer.text()
+                return await answer.json()
+
+        await ask("PUT", "routes/1", 412, json=dict(ROUTE), headers={"If-Match": "*"})
+        await ask("PUT", "routes/1", 201, json=dict(ROUTE))
+        told = await ask("PUT", "routes/1", 412, json=dict(ROUTE), headers={"If-Match": '"99", W/"1"'})
+        assert told["error_msg"].startswith("If-Match doesn't hold: the resource is at revision ")
+        await ask("PUT", "routes/1", 200, json=dict(ROUTE), headers={"If-Match": "*"})
+        patch = [{"op": "add", "path": "/desc", "value": "x"}, {"op": "test", "path": "/uri", "value": "/*"}]
+        patched = {"headers": {"Content-Type": "application/json-patch+json"}}
+        assert (await ask("PATCH", "routes/1", 200, json=patch, **patched))["value"]["desc"] == "x"
+        await ask("PATCH", "routes/1", 400, json=[{"op": "test", "path": "/uri", "value": "/"}], **patched)
+        await ask("PATCH", "routes/1/upstream/nodes/a/b", 400, json={})
+        await ask("PUT", "routes/a%2Fb", 400, json=dict(ROUTE))
+        await ask("GET", "routes/a%2Fb", 404)
+        await ask("PUT", "routes/2?ttl=0.5", 400, json=dict(ROUTE))
+        await ask("PUT", "routes/2?ttl=1e9", 400, json=dict(ROUTE))
+        await ask("PUT", "routes/2?ttl=60.5", 201, json=dict(ROUTE))
+        for method, path in (("PATCH", "stream_routes/1"), ("POST", "secrets/vault/1"), ("PATCH", "consumers/jack")):
+            assert (await ask(method, path, 405, json={}))["error_msg"].startswith(f"not supported `{method}` method")
+
+    served(tmp_path, scene)
+
+
+def test_whether_it_is_there_is_told_without_a_key(tmp_path: Path) -> None:
+    async def scene(client: ClientSession) -> None:
+        nothing = {"X-API-KEY": ""}
+        async with client.head("/apisix/admin", headers=nothing) as answer:
+            assert answer.status == 200
+        async with client.get("/apisix/admin", headers=nothing) as answer:
+            assert (answer.status, answer.headers.get("X-API-VERSION")) == (401, None)
+
+    served(tmp_path, scene)
+
+
+def test_bodies_that_would_bring_a_parser_down_are_answered(tmp_path: Path) -> None:
+    bodies = (
+        b"[" * 100_000,
+        b'{"a":' * 201 + b"1" + b"}" * 201,
+        b'{"uri": "\xff\xfe"}',
+        b'{"uri": "/\\ud800"}',
+        b'{"priority": 1e999}',
+        b'{"priority": ' + b"9" * 1_000_000 + b"}",
+        b'{"priority": NaN}',
+        b'{"uri": "/a", "uri": "/b"}',
+        b"null",
+        b"[]",
+        b'"text"',
+        b"1",
+        b'{"plugins": {"limit-count": ' + b"[" * 190 + b"]" * 190 + b"}}",
+        b'{"uris": [' + b",".join(b'"/%d"' % n for n in range(100_000)) + b"]}",
+    )
+
+    async def scene(client: ClientSession) -> None:
+        for body in bodies:
+            for method, path in (("PUT", "routes/1"), ("POST", "services"), ("PUT", "global_rules/1")):
+                async with client.request(method, path, data=body) as answer:
+                    assert answer.status == 400, (method, path, body[:60])
+                    assert "error_msg" in await answer.json()
+
+    served(tmp_path, scene)
+
+
+def test_a_body_that_never_comes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bascule.admin.http.BODY_TIMEOUT_S", 0.05)
+
+    async def scene(client: ClientSession) -> None:
+        base = client._build_url("")
+        reader, writer = await asyncio.open_connection(base.host, base.port)
+        writer.write(b"PUT /apisix/admin/routes/1 HTTP/1.1\r\nHost: x\r\nX-API-KEY: k\r\nContent-Length: 9\r\n\r\n{")
+        answer = await asyncio.wait_for(reader.readuntil(b"did not arrive within"), 10)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        writer.close()
+        await writer.wait_closed()
+
+    served(tmp_path, scene)
+
+
 def test_bad_json_and_long_bodies(tmp_path: Path) -> None:
     async def scene(client: ClientSession) -> None:
         async with client.put("routes/1", data=b'{"uri": ') as answer:
@@ -88,7 +194,7 @@ def test_bad_json_and_long_bodies(tmp_path: Path) -> None:
             assert told["error_msg"].startswith("invalid request body: ")
             assert told["req_body"] == '{"uri": '
         async with client.put("routes/1", data=io.BytesIO(b"x" * (MAX_BODY + 1))) as answer:
-            assert answer.status == 413
+            assert answer.status == 400
             assert "is greater than the maximum size 1572864 allowed" in (await answer.json())["error_msg"]
         async with client.put("routes/1", data=b'{"uri": "/*", "desc": "two\nlines", "plugins": {}}') as answer:
             assert (await answer.json())["value"]["desc"] == "two\nlines"

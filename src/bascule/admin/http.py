@@ -54,7 +54,7 @@ class AdminRequest:
             size = max(length, len(data))
             raise Refusal(
                 Answer(
-                    413,
+                    400,
                     {
                         "error_msg": f"invalid request body: request size {size} is greater than the maximum size "
                         f"{limit} allowed"
@@ -231,8 +231,9 @@ class AdminApi:
                 headers["X-Bascule-Applied"] = "false"
         if answer.etag is not None:
             headers["ETag"] = f'"{answer.etag}"'
-        version2 = self._admin.admin_api_version == "default"
-        headers["X-API-VERSION"] = "v2" if version2 else "v3"
+        version2 = self._admin.admin_api_version != "v3"
+        if answer.status != 401:  # as APISIX: nothing is told to who has no key
+            headers["X-API-VERSION"] = "v2" if version2 else "v3"
         if self._admin.enable_admin_cors:
             headers |= {
                 "Access-Control-Allow-Origin": "*",

@@ -77,7 +77,8 @@ class Admin(Section):
     admin_key_required: bool = True
     allow_admin: tuple[Ip, ...] = ("127.0.0.0/24",)
     admin_listen: Address = Address(port=9180)
-    admin_api_version: Literal["v3", "default"] = "v3"
+    # v2 is another name of the default of former days.
+    admin_api_version: Literal["v3", "v2", "default"] = "v3"
     enable_admin_cors: bool = True
     https_admin: bool = False
     admin_api_mtls: AdminTls = AdminTls()

@@ -19,6 +19,7 @@ _TLS = "TLS towards clients isn't here yet"
 _CACHE = "proxy-cache isn't here yet"
 
 IGNORED: tuple[tuple[str, str], ...] = (
+    ("apisix.admin_api_version", "it stands in deployment.admin"),
     ("apisix.disable_sync_configuration_during_start", "a worker serves once it has its configuration"),
     ("apisix.enable_dev_mode", "start with --workers 1 instead"),
     ("apisix.enable_http2", "HTTP/2 isn't here yet"),
