@@ -43,6 +43,7 @@ from bascule.store.stored_value import format_value
 
 _TRIES = 4
 _TRIES_ALONE = 4
+_LARGE = 32_768  # bytes
 _TIMES = ("create_time", "update_time")
 
 
@@ -200,9 +201,7 @@ class Administration:
         before = self._reader.value(kind, old) if old is not None else {}
         full.setdefault("create_time", before.get("create_time", now))
         full.setdefault("update_time", now)
-        # Protos are compiled, by another process.
-        check = self.validator.check
-        faults = await asyncio.to_thread(check, kind, id, full) if kind == "protos" else check(kind, id, full)
+        faults = await self._check(kind, id, full)
         if faults:
             raise refuse_faults(faults)
         conditions = [*await self._references.before_write(kind, id, full), *await self._alone(kind, id, full)]
@@ -212,6 +211,12 @@ class Administration:
         # Private keys are never told again; what was stored may be seen.
         shown = sealed if kind == "ssls" else full
         return Answer(status, {"key": f"{self.prefix}/{key}", "value": shown}, revision, etag=revision)
+
+    async def _check(self, kind: str, id: str, value: dict[str, Any]) -> Sequence[Fault]:
+        """In another thread what may take long: protos are compiled, by another process."""
+        if kind == "protos" or len(format_value(value)) > _LARGE:
+            return await asyncio.to_thread(self.validator.check, kind, id, value)
+        return self.validator.check(kind, id, value)
 
     @staticmethod
     def _named(kind: str, id: str, value: Mapping[str, Any]) -> dict[str, Any]:
