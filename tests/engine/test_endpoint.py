@@ -39,7 +39,7 @@ def test_ipv6_and_unix_nodes(gateway: Callable[..., Gateway], raw_upstream: Star
                 {
                     "id": "six-list",
                     "uri": "/six-list",
-                    "upstream": {"nodes": [{"host": "::1", "port": six.port, "weight": 1}]},
+                    "upstream": {"nodes": [{"host": "[::1]", "port": six.port, "weight": 1}]},
                 },
                 {"id": "unix", "uri": "/unix", "upstream": {"nodes": [{"host": f"unix:{path}", "weight": 1}]}},
             ]
