@@ -90,13 +90,18 @@ def _order(kind: str, id: str) -> tuple[Any, ...]:
 
 
 def _written(kind: str, id: str, value: Mapping[str, Any], times: bool) -> dict[str, Any]:
-    attributes = {key: value[key] for key in sorted(value, key=lambda key: (_RANK.get(key, len(_RANK)), key))}
+    attributes = ordered(value)
     if not times:
         for attribute in TIMES:
             attributes.pop(attribute, None)
     attributes.pop("id", None)
     named = {} if kind == "consumers" else {"id": id}
-    return {**named, **{key: _sorted(inner) for key, inner in attributes.items()}}
+    return {**named, **attributes}
+
+
+def ordered(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a resource with its attributes in the order in which they are shown."""
+    return {key: _sorted(value[key]) for key in sorted(value, key=lambda key: (_RANK.get(key, len(_RANK)), key))}
 
 
 def _sorted(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from bascule.admin.diff import ABSENT, Difference, Place, differences
-from bascule.admin.document import TIMES, Items, in_order
+from bascule.admin.document import TIMES, Items, in_order, ordered
 
 SecretPlaces = Callable[[str, Mapping[str, Any]], Iterable[Place]]
 Action = Literal["create", "update", "delete"]
@@ -64,4 +64,4 @@ def plan_id(steps: Iterable[PlannedStep]) -> str:
 def _bare(value: Mapping[str, Any] | None) -> Any:
     if value is None:
         return ABSENT
-    return {key: inner for key, inner in value.items() if key not in TIMES and key != "id"}
+    return {key: inner for key, inner in ordered(value).items() if key not in TIMES and key != "id"}

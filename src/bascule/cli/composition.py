@@ -136,7 +136,8 @@ def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -
         # Whoever serves from a file needs no Admin API, and may have nowhere to write.
         log.warning("no Admin API: %s; give a key in deployment.admin.admin_key", error)
         return None
-    whole = make_whole(configured, parts.registry, parts.validator, parts.store, parts.sealer)
+    commit = None if parts.administration is None else parts.administration.commit
+    whole = make_whole(configured, parts.registry, parts.validator, parts.store, parts.sealer, commit)
     api = AdminApi(
         parts.administration,
         admin,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,18 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="config.yaml; without it, ./config.yaml or ./conf/config.yaml if there is one"),
 ]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="don't ask")]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="only show the plan; exit code 2 when there is something to do")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+imports = typer.Typer(no_args_is_help=True, help="Make resources from other descriptions.")
+app.add_typer(imports, name="import")
+
+
+class Format(StrEnum):
+    yaml = "yaml"
+    json = "json"
 
 
 @app.command()
@@ -64,6 +77,93 @@ def status(
     from bascule.cli.status import status as ask
 
     raise typer.Exit(ask(config, as_json))
+
+
+@app.command()
+def history(
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="how many revisions")] = 20,
+    before: Annotated[int | None, typer.Option(help="only older ones than this revision")] = None,
+    prefix: Annotated[str, typer.Option(help="only those that changed such a resource, e.g. routes/ or routes/1")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show who changed what and when, newest first."""
+    from bascule.cli.history import history as show
+
+    raise typer.Exit(show(config, limit=limit, before=before, prefix=prefix, as_json=as_json))
+
+
+@app.command()
+def diff(
+    first: Annotated[int | None, typer.Argument(metavar="[REVISION", min=0)] = None,
+    second: Annotated[int | None, typer.Argument(metavar="[REVISION]]", min=0)] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the latest revision changed; or what is different now from a revision; or between two."""
+    from bascule.cli.diff import diff as show
+
+    raise typer.Exit(show(config, first, second, as_json=as_json))
+
+
+@app.command()
+def rollback(
+    revision: Annotated[int, typer.Argument(min=0)],
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    check: CheckOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the resources of an older revision in place again, as a new revision."""
+    from bascule.cli.rollback import rollback as go_back
+
+    raise typer.Exit(go_back(config, revision, yes=yes, check=check, as_json=as_json))
+
+
+@app.command()
+def export(
+    config: ConfigOption = None,
+    format: Annotated[Format, typer.Option(help="of the document")] = Format.yaml,
+    revision: Annotated[int | None, typer.Option(min=0, help="as it was then")] = None,
+    times: Annotated[bool, typer.Option("--times", help="with create_time and update_time")] = False,
+    hide_secrets: Annotated[bool, typer.Option("--hide-secrets", help="****** instead; apply keeps those")] = False,
+) -> None:
+    """Print the whole configuration as a standalone document, to be kept, applied or served."""
+    from bascule.cli.export import export as show
+
+    raise typer.Exit(show(config, format=format.value, revision=revision, times=times, hide_secrets=hide_secrets))
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="a standalone document, YAML or JSON; - for standard input")],
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    check: CheckOption = False,
+    prune: Annotated[bool, typer.Option("--prune/--no-prune", help="delete what the file doesn't have")] = True,
+    note: Annotated[str, typer.Option(help="for the history")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make the configuration what a file says: the plan is shown, then done in one step when you agree."""
+    from bascule.cli.apply import apply as carry_out
+
+    raise typer.Exit(carry_out(config, file, yes=yes, check=check, prune=prune, note=note, as_json=as_json))
+
+
+@imports.command("openapi")
+def import_openapi(
+    file: Annotated[Path, typer.Argument(help="OpenAPI 3.0 or 3.1, YAML or JSON; - for standard input")],
+    config: ConfigOption = None,
+    name: Annotated[str | None, typer.Option(help="begins every id; by default the document's title")] = None,
+    upstream: Annotated[str | None, typer.Option(help="http://host:port instead of the document's servers")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="create and change these resources; others stay")] = False,
+    yes: YesOption = False,
+    format: Annotated[Format, typer.Option(help="of the document that is printed")] = Format.yaml,
+) -> None:
+    """Make a service, and a route for each operation that checks requests; printed as a standalone document."""
+    from bascule.cli.import_openapi import import_file
+
+    raise typer.Exit(import_file(config, file, name=name, upstream=upstream, apply=apply, yes=yes, format=format.value))
 
 
 @app.command()

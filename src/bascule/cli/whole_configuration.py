@@ -13,7 +13,7 @@ from bascule.admin.history import History
 from bascule.admin.secret_places import SecretPlaces
 from bascule.admin.standalone_form import StandaloneForm
 from bascule.admin.validator import Validator
-from bascule.admin.whole import Keeper, StoreKeeper
+from bascule.admin.whole import Commit, Keeper, StoreKeeper
 from bascule.cli.settings_file import Configured
 from bascule.plugin.registry import Registry
 from bascule.store.entry import LiveStore
@@ -36,8 +36,9 @@ def make_whole(
     validator: Validator,
     store: LiveStore | None,
     sealer: Sealer | None,
+    commit: Commit | None = None,
 ) -> WholeConfiguration:
-    """`store` None: a standalone file."""
+    """`store` None: a standalone file. `commit`: writes to the store in turn with its other writers."""
     # Where secrets stand is known without any key.
     secrets = SecretPlaces(sealer or Sealer((), fields_of(registry), False))
     keeper: Keeper
@@ -46,7 +47,7 @@ def make_whole(
         keeper = FileKeeper(configured.resources_path, configured.store_folder / "standalone.json")
         configs = Configs(keeper, validator.check, secrets)
     else:
-        keeper = StoreKeeper(store, sealer, clock=time.time)
+        keeper = StoreKeeper(store, sealer, clock=time.time, commit=commit)
         configs = Configs(keeper, validator.check, secrets)
         ledger: Any = store
         if hasattr(store, "history"):

@@ -1,0 +1,3 @@
+from tests.cli.workplace import workplace
+
+__all__ = ["workplace"]
