@@ -26,6 +26,7 @@ PURE_DATA: set[str] = {
 # Tests of a whole room rather than of one of its files.
 WHOLE_ROOM = {
     "admin/test_races.py",
+    "control/test_chaos.py",
     "control/test_soak.py",
     "engine/test_bad_upstreams.py",
     "engine/test_slow_clients.py",
