@@ -50,6 +50,11 @@ class GatewayClient(Protocol):
 
     def rollback(self, number: int, agreed: str | None) -> Told: ...
 
+    def explain(self, asked: Told) -> Told:
+        """What would happen to a request: see snapshot/explanation.py."""
+
+    def debug_token(self, valid_s: float) -> str: ...
+
     def close(self) -> None: ...
 
 

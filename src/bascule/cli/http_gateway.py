@@ -58,6 +58,12 @@ class HttpGateway:
     def rollback(self, number: int, agreed: str | None) -> Told:
         return dict(self._ask("POST", "rollback", _agreed(agreed), {"revision": number}))
 
+    def explain(self, asked: Told) -> Told:
+        return dict(self._ask("POST", "explain", body=asked))
+
+    def debug_token(self, valid_s: float) -> str:
+        return str(self._ask("POST", "debug_token", body={"for": valid_s})["token"])
+
     def close(self) -> None:
         """Each request has its own connection."""
 

@@ -174,6 +174,33 @@ def version() -> None:
     raise typer.Exit(tell())
 
 
+@app.command()
+def explain(
+    method: Annotated[str, typer.Argument(help="GET, POST, …")],
+    url: Annotated[str, typer.Argument(help="http://host/path?query, or a path alone")],
+    config: ConfigOption = None,
+    header: Annotated[list[str] | None, typer.Option("--header", "-H", help='"Name: value"; more than once')] = None,
+    client: Annotated[str, typer.Option(help="the client's address")] = "127.0.0.1",
+    consumer: Annotated[str | None, typer.Option(help="as if this consumer was authenticated")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what would happen to a request: which route and why not another, which plugins, which upstream."""
+    from bascule.cli.explain import explain as tell
+
+    raise typer.Exit(tell(config, method, url, headers=header or [], client=client, consumer=consumer, as_json=as_json))
+
+
+@app.command("debug-token")
+def debug_token(
+    config: ConfigOption = None,
+    valid_for: Annotated[str, typer.Option("--for", help="how long it is good, e.g. 10m")] = "10m",
+) -> None:
+    """Print a token: a request with it in X-Bascule-Debug gets told in X-Bascule-Trace what each plugin decided."""
+    from bascule.cli.explain import debug_token as tell
+
+    raise typer.Exit(tell(config, valid_for))
+
+
 def main() -> None:
     """Entry point; what is wrong with the installation is told in one line."""
     try:

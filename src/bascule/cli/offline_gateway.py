@@ -9,12 +9,21 @@ from typing import Any, TypeVar
 
 from bascule.admin.configs import Configs, ConfigsRefused, PlanChanged, exported
 from bascule.admin.history import NO_HISTORY, History, NoRevision
-from bascule.cli.composition import make_parts
-from bascule.cli.gateway_client import Change, GatewayRefused, PlanOutdated, Told
+from bascule.cli.composition import debug_key, make_parts
+from bascule.cli.gateway_client import Change as Wanted
+from bascule.cli.gateway_client import GatewayRefused, PlanOutdated, Told
 from bascule.cli.settings_file import Configured
 from bascule.cli.whole_configuration import make_whole
+from bascule.engine.live_trace import make_token
+from bascule.model.change import Change
+from bascule.observe.metrics import Metrics
+from bascule.snapshot.checking_host import CheckingHost
+from bascule.snapshot.explanation import NotARequest, explain
+from bascule.snapshot.references import from_environment
+from bascule.snapshot.tables import Tables
 from bascule.store.entry import Conflict, Origin, StoreUnavailable
 from bascule.store.generated import SecretFileRefused
+from bascule.store.standalone import read_standalone
 
 T = TypeVar("T")
 
@@ -40,6 +49,8 @@ class OfflineGateway:
             self._runner.close()
             raise
         self._store = parts.store
+        self._configured, self._settings = configured, configured.settings
+        self._registry, self._metrics = parts.registry, Metrics()
         whole = make_whole(configured, parts.registry, parts.validator, parts.store, parts.sealer)
         self._configs: Configs = whole.configs
         self._secrets = whole.secrets
@@ -62,7 +73,7 @@ class OfflineGateway:
         document = exported(whole, self._secrets if hide_secrets else None, times=times)
         return document if whole.plugins is None else {"plugins": whole.plugins, **document}
 
-    def apply(self, change: Change, agreed: str | None) -> Told:
+    def apply(self, change: Wanted, agreed: str | None) -> Told:
         origin = Origin(self._actor, change.note)
         applying = self._configs.apply(
             change.document, origin, prune=change.prune, dry_run=agreed is None, agreed=agreed
@@ -71,6 +82,25 @@ class OfflineGateway:
 
     def rollback(self, number: int, agreed: str | None) -> Told:
         return self._run(self._history.rollback(number, self._actor, dry_run=agreed is None, agreed=agreed)).told()
+
+    def explain(self, asked: Told) -> Told:
+        document = self.export(revision=None, times=False, hide_secrets=False)
+        apisix = self._settings.apisix
+        tables = Tables(
+            self._registry,
+            lambda plugin, holder: CheckingHost(plugin, holder, self._settings.attr.get(plugin) or {}, self._metrics),
+            apisix.router.http,
+            delete_uri_tail_slash=apisix.delete_uri_tail_slash,
+            resolve=from_environment(os.environ),
+        )
+        tables.apply([Change(item.kind, item.id, item.value) for item in read_standalone(document).items])
+        try:
+            return explain(tables, asked, (apisix.match_uri_encoded_slash, apisix.normalize_uri_like_servlet))
+        except NotARequest as error:
+            raise GatewayRefused(str(error)) from None
+
+    def debug_token(self, valid_s: float) -> str:
+        return make_token(debug_key(self._configured), valid_s)
 
     def close(self) -> None:
         if self._store is not None:
