@@ -51,7 +51,7 @@ class SchemaHandlers:
                     return Answer(200, self._schemas.all(subsystem))
                 case "PUT", ["reload"]:
                     self._reload()
-                    return Answer(200, "done")
+                    return Answer(200, "done", headers={"Content-Type": "text/plain"})
                 case "GET" | "HEAD", [name]:
                     return self._plugin_schema(name, request)
         except NoSuchSubsystem as error:

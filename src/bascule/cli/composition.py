@@ -8,12 +8,14 @@ import os
 import secrets
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version as package_version
 
 from bascule.admin.access import Access
 from bascule.admin.administration import Administration
 from bascule.admin.defaults import Defaults
 from bascule.admin.explain_http import ExplainApi
 from bascule.admin.http import BASE, AdminApi, handlers_of
+from bascule.admin.openapi import OpenApi
 from bascule.admin.schema_document import schema_document
 from bascule.admin.schema_handlers import SchemaHandlers
 from bascule.admin.schemas import Schemas
@@ -146,6 +148,9 @@ def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -
         handlers=handlers_of(
             SchemaHandlers(Schemas(parts.registry), parts.validator.check, reload).table(),
             WholeApi(whole.form, whole.history).handlers(),
+            OpenApi(
+                Schemas(parts.registry), version=package_version("bascule"), resources=parts.store is not None
+            ).handlers(),
             ExplainApi(supervisor.explain, partial(make_token, debug_key(configured))).handlers(),
         ),
     )
