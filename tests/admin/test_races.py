@@ -1,19 +1,33 @@
 """What many writers at the same time may not do to the configuration."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bascule.admin.administration import Administration
+from bascule.model.admin_settings import Etcd
+from bascule.store.etcd import EtcdStore
 from bascule.store.sqlite import SqliteStore
 from tests.admin.desk import ROUTE, WISH, make, with_desk
 from tests.admin.race_model import check_races
+from tests.servers.etcd import EtcdServer
 
 
 @pytest.mark.timeout(180)
 def test_no_update_is_lost_and_nothing_dangles_in_the_embedded_store(tmp_path: Path) -> None:
     check_races(lambda name: SqliteStore(tmp_path / name / "store.db", history=100))
+
+
+@pytest.mark.timeout(180)
+def test_no_update_is_lost_and_nothing_dangles_in_etcd(tmp_path: Path, etcd_server: Callable[..., EtcdServer]) -> None:
+    url = etcd_server().url
+
+    def make_store(name: str) -> EtcdStore:
+        return EtcdStore(Etcd(host=(url,), prefix=f"/{name}", timeout=10), tmp_path / name)
+
+    check_races(make_store)
 
 
 def test_a_delete_gets_its_turn_among_unending_writes(tmp_path: Path) -> None:
