@@ -78,7 +78,6 @@ def test_all_faults_with_their_places_and_nothing_is_written(tmp_path: Path) -> 
         "routes": [
             {"id": "1", "uri": 7, "upstream_id": "u"},
             {"id": "2", "uri": "/", "plugins": {"nonsense": {}}},
-            {"id": "2", "uri": "/"},
         ],
         "consumers": [
             {"username": "anna", "group_id": "g"},
@@ -93,7 +92,6 @@ def test_all_faults_with_their_places_and_nothing_is_written(tmp_path: Path) -> 
                 await stand.configs.apply(document, ME, prune=True)
             found = [(fault.get("path"), fault["error"]) for fault in told(caught.value)]
             assert found == [
-                ("$.routes[2]", "found duplicate id 2 in routes"),
                 ("$.routs", 'routs: unknown kind of resource "routs"; did you mean "routes"?'),
                 ("$.routes[0].uri", 'property "uri" validation failed: wrong type: expected string, got number'),
                 ("$.routes[1].plugins.nonsense", "unknown plugin [nonsense]"),
@@ -104,8 +102,20 @@ def test_all_faults_with_their_places_and_nothing_is_written(tmp_path: Path) -> 
                 ),
                 ("$.consumers[1]", "consumer not found"),
             ]
-            assert told(caught.value)[2]["resource_id"] == "1"
+            assert told(caught.value)[1]["resource_id"] == "1"
             assert (await stand.configs.read()).items == {}
+
+    run(main())
+
+
+def test_with_an_id_twice_references_are_not_judged(tmp_path: Path) -> None:
+    document = {"routes": [{"id": "1", "uri": "/", "upstream_id": "u"}, {"id": "1", "uri": "/", "upstream_id": "u"}]}
+
+    async def main() -> None:
+        async with standing(tmp_path) as stand:
+            with pytest.raises(ConfigsRefused) as caught:
+                await stand.configs.apply(document, ME, prune=True)
+            assert [fault["error"] for fault in told(caught.value)] == ["found duplicate id 1 in routes"]
 
     run(main())
 

@@ -20,6 +20,7 @@ from bascule.store.standalone import read_standalone
 
 Check = Callable[[str, str, Any], list[Fault]]
 MakeMark = Callable[[Whole, Mapping[Item, Mapping[str, Any]]], Mapping[str, Any]]
+_TWICE = "found duplicate"
 ATTEMPTS = 5  # at a write that others come before
 
 
@@ -155,7 +156,11 @@ class Configs:
                 raise StoreUnavailable(before.trouble)
             desired, wrong = await asyncio.to_thread(self._checked, values, before)
             whole = desired if how.prune else {**before.items, **desired}
-            between = await asyncio.to_thread(_faults_between, whole, before, how.restored)
+            between: list[tuple[Item, Fault]] = []
+            if not any(
+                fault.fault.text.startswith(_TWICE) for fault in faults
+            ):  # else it isn't clear what refers to what
+                between = await asyncio.to_thread(_faults_between, whole, before, how.restored)
             found = [*faults, *_placed([*wrong, *between], given)]
             if found:
                 raise ConfigsRefused(found)
@@ -245,7 +250,7 @@ def _duplicates(kind: str, items: Any) -> Iterable[ItemFault]:
         before = first.setdefault(str(id), index)
         if before != index:
             sentence = f'the id "{id}" is taken by $.{kind}[{before}]'
-            yield ItemFault(kind, str(id), index, Fault("$", sentence, f"found duplicate {what} {id} in {kind}", ""))
+            yield ItemFault(kind, str(id), index, Fault("$", sentence, f"{_TWICE} {what} {id} in {kind}", ""))
 
 
 def _faults_between(whole: Mapping[Item, Mapping[str, Any]], before: Whole, restored: bool) -> list[tuple[Item, Fault]]:
