@@ -11,7 +11,7 @@ from bascule.admin.http import AdminApi, handlers_of
 from bascule.admin.schema_handlers import SchemaHandlers
 from bascule.admin.schemas import Schemas
 from bascule.admin.validator import Validator
-from bascule.model.admin_settings import Admin, AdminKey
+from bascule.model.admin_settings import Admin, AdminKey, KeyScope
 from bascule.plugin.registry import Registry
 from bascule.snapshot.references import from_environment
 from tests.admin.desk import with_desk
@@ -29,18 +29,18 @@ def ask(tmp_path: Path):
     )
     reloads: list[int] = []
 
-    def asked(method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def asked(method: str, path: str, body: Any = None, key: str = "k") -> tuple[int, Any]:
         found: list[tuple[int, Any]] = []
 
         async def applied(_: int) -> None: ...
 
         async def run(desk: Administration) -> None:
             admin = Admin()
-            access = Access(admin, [AdminKey(key="k")])
+            access = Access(admin, [AdminKey(key="k"), AdminKey(name="team", key="t", scope=KeyScope())])
             api = AdminApi(desk, admin, access, applied=applied, handlers=handlers_of(handlers.table()))
             async with (
                 TestServer(api.app()) as server,
-                ClientSession(server.make_url("/apisix/admin/"), headers={"X-API-KEY": "k"}) as client,
+                ClientSession(server.make_url("/apisix/admin/"), headers={"X-API-KEY": key}) as client,
                 client.request(method, path, json=body) as answer,
             ):
                 text = await answer.text()
@@ -79,6 +79,7 @@ def test_plugins(ask) -> None:
 
 def test_reload(ask) -> None:
     assert ask("PUT", "plugins/reload") == (200, "done")
+    assert ask("PUT", "plugins/reload", key="t")[0] == 403
     assert ask.reloads == [1]
     assert ask("GET", "plugins/reload")[0] == 404  # a plugin of that name
 

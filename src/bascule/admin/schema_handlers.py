@@ -50,6 +50,7 @@ class SchemaHandlers:
                         return refuse(400, "ask for /plugins/list, /plugins/{name} or /plugins?all=true").answer
                     return Answer(200, self._schemas.all(subsystem))
                 case "PUT", ["reload"]:
+                    request.permit.check_everything()
                     self._reload()
                     return Answer(200, "done", headers={"Content-Type": "text/plain"})
                 case "GET" | "HEAD", [name]:
