@@ -66,6 +66,11 @@ def test_decorations_stand_among_services() -> None:
         assert len(faults({"services": [{"id": id}]})) == 1
 
 
+def test_a_plugin_without_settings() -> None:
+    [item] = read_standalone({"routes": [{"id": 1, "plugins": {"key-auth": None, "cors": {"max_age": 1}}}]}).items
+    assert item.value["plugins"] == {"key-auth": {}, "cors": {"max_age": 1}}
+
+
 def test_the_index_of_a_change_is_no_attribute() -> None:
     [item] = read_standalone({"routes": [{"id": 1, "uri": "/", "modifiedIndex": 7}]}).items
     assert item.value == {"id": 1, "uri": "/"}

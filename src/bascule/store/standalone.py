@@ -80,6 +80,10 @@ def _item(kind: str, value: Any, place: Path) -> Item:
         raise ValueError("must be an object")
     if "modifiedIndex" in value:  # of APISIX's API-driven mode, where it tells what changed: here the values tell
         value = {key: inner for key, inner in value.items() if key != "modifiedIndex"}
+    plugins = value.get("plugins")
+    if isinstance(plugins, dict) and None in plugins.values():
+        # In YAML, `key-auth:` alone says that the plugin has no settings.
+        value = {**value, "plugins": {name: {} if conf is None else conf for name, conf in plugins.items()}}
     id = value.get("id")
     if id is not None and (isinstance(id, bool) or not isinstance(id, str | int)):
         raise ValueError('"id" must be a string or a number')
