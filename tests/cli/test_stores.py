@@ -1,4 +1,4 @@
-"""The same gateway on each store: what is written over the Admin API is served, checked, listed, and outlasts restarts."""
+"""The same gateway on each store: what the Admin API was told is served, checked, listed, and outlasts restarts."""
 
 import contextlib
 import hashlib
@@ -6,7 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -76,11 +76,11 @@ def upstream(nginx: Callable[[str], Nginx]) -> Nginx:
 
 
 @pytest.fixture(params=["yaml", "json", "sqlite", "etcd"])
-def served(request: pytest.FixtureRequest, gateway: Start, etcd_server: Callable[..., EtcdServer]) -> Iterator[Any]:
+def served(request: pytest.FixtureRequest, gateway: Start, etcd_server: Callable[..., EtcdServer]) -> Any:
     etcd = etcd_server() if request.param == "etcd" else None
     port = free_port()
     server = gateway("", settings(port, request.param, etcd), workers=2)
-    yield server, Admin(port), request.param
+    return server, Admin(port), request.param
 
 
 def document(upstream: Nginx, *names: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def document(upstream: Nginx, *names: str) -> dict[str, Any]:
 
 
 def test_the_whole_configuration_at_once(served: Any, upstream: Nginx) -> None:
-    server, admin, store = served
+    server, admin, _ = served
     assert admin.replace(document(upstream, "a", "b"))[0] == 202
     until(lambda: get(server, "/a") == get(server, "/b") == 200)
     status, told = admin.replace(document(upstream, "c") | {"routes": [{"id": "c", "uri": "c"}, {"uri": 1, "x": 2}]})

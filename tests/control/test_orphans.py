@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from bascule.control.handover import address_of
-from bascule.control.orphans import mark_orphan, orphans_gone, there_are_orphans, wait_for_successor
+from bascule.control.orphans import mark_serving, orphans_gone, there_are_orphans, wait_for_successor
 from tests.servers.gateway import Gateway
 from tests.servers.nginx import Nginx
 
 
-def test_marks_are_found_by_configuration() -> None:
+def test_marks_of_other_supervisors_workers_are_found_by_configuration() -> None:
     mine, other = (address_of(f"/nowhere/orphans-{os.getpid()}-{name}") for name in "ab")
     assert not there_are_orphans(mine)
-    with mark_orphan(mine):
+    with mark_serving(mine):  # this process' parent is another supervisor
         assert there_are_orphans(mine)
         assert not there_are_orphans(other)
         assert not asyncio.run(orphans_gone(mine, 0.05))

@@ -72,6 +72,7 @@ def play(
                 plugin_attr={},
                 error_log=str(tmp_path / "error.log"),
                 cpu=None,
+                supervisor_pid=os.getpid(),
                 upgrade_address=UPGRADE_ADDRESS,
                 debug_key=b"key",
                 generation=1,
@@ -94,13 +95,27 @@ def play(
     return asyncio.run(run())
 
 
+async def served(channel: Channel) -> Any:
+    """Lets the worker serve; what it says then."""
+    assert (await channel.receive())[0] == "loaded"
+    channel.send("serve")
+    ready = await channel.receive()
+    assert ready[0] == "ready"
+    return ready
+
+
+async def drained(channel: Channel) -> None:
+    channel.send("drain", 5.0)
+    assert [(await channel.receive())[0] for _ in range(2)] == ["refusing", "drained"]
+
+
 def route(uri: Any) -> Change:
     return Change("routes", "1", {"uri": uri, "upstream": NOWHERE})
 
 
 def test_it_applies_serves_counts_and_drains(tmp_path: Path) -> None:
     async def script(channel: Channel, port: int) -> None:
-        ready = await channel.receive()
+        ready = await served(channel)
         assert (ready[0], ready[1], ready[3]) == ("ready", 1, ())
         assert await asyncio.to_thread(get, port, "/a") == 502
         channel.send("changes", 2, [pack(route("/b"))])
@@ -108,20 +123,38 @@ def test_it_applies_serves_counts_and_drains(tmp_path: Path) -> None:
         assert await asyncio.to_thread(get, port, "/a") == 404
         channel.send("collect", 0)
         assert (await channel.receive())[-1]["requests"] == 2
-        channel.send("drain", 5.0)
-        assert (await channel.receive())[0] == "drained"
+        await drained(channel)
 
     assert play(script, tmp_path, [route("/a")]) == 0
     assert (tmp_path / "access.log").read_text().count("\n") == 2
 
 
+def test_what_comes_before_the_word_to_serve_is_served_at_once(tmp_path: Path) -> None:
+    async def script(channel: Channel, port: int) -> None:
+        assert (await channel.receive())[0] == "loaded"
+        channel.send("changes", 2, [pack(route("/b"))])
+        channel.send("serve")
+        assert [(await channel.receive())[:2] for _ in range(2)] == [("applied", 2), ("ready", 2)]
+        assert await asyncio.to_thread(get, port, "/b") == 502
+        await drained(channel)
+
+    assert play(script, tmp_path, [route("/a")]) == 0
+
+
+def test_without_its_supervisor_it_never_begins(tmp_path: Path) -> None:
+    async def script(channel: Channel, port: int) -> None:
+        assert (await channel.receive())[0] == "loaded"
+
+    assert play(script, tmp_path, [route("/a")]) == 0
+    assert "serving on" not in (tmp_path / "error.log").read_text()
+
+
 def test_a_refused_item_after_its_last_good_version(tmp_path: Path) -> None:
     async def script(channel: Channel, port: int) -> None:
-        ready = await channel.receive()
+        ready = await served(channel)
         assert [(error.kind, error.id) for error in ready[3]] == [("routes", "1")]
         assert await asyncio.to_thread(get, port, "/a") == 502
-        channel.send("drain", 5.0)
-        await channel.receive()
+        await drained(channel)
 
     assert play(script, tmp_path, [route("/a")], [route(7)]) == 0
 
@@ -132,7 +165,7 @@ def test_secrets_come_before_or_after_what_needs_them(tmp_path: Path) -> None:
         return Change("routes", "1", {"uri": "/", "plugins": plugins})
 
     async def script(channel: Channel, port: int) -> None:
-        ready = await channel.receive()
+        ready = await served(channel)
         assert [error.message for error in ready[3]] == ["vault/1 doesn't answer"]
         assert await asyncio.to_thread(get, port, "/") == 503
         channel.send("secrets", 2, {"$secret://vault/1/app/a": "A"})
@@ -146,8 +179,7 @@ def test_secrets_come_before_or_after_what_needs_them(tmp_path: Path) -> None:
         channel.send("secrets", 5, {"$secret://vault/1/app/b": Unresolved("vault has no b")})
         assert [error.message for error in (await channel.receive())[3]] == ["vault has no b"]
         assert await asyncio.to_thread(get, port, "/") == 503
-        channel.send("drain", 5.0)
-        await channel.receive()
+        await drained(channel)
 
     secrets = {"$secret://vault/1/app/a": Unresolved("vault/1 doesn't answer")}
     assert play(script, tmp_path, [guarded("a")], secrets=secrets) == 0
@@ -155,7 +187,7 @@ def test_secrets_come_before_or_after_what_needs_them(tmp_path: Path) -> None:
 
 def test_without_its_supervisor_it_ends_once_another_gateway_serves(tmp_path: Path) -> None:
     async def script(channel: Channel, port: int) -> None:
-        await channel.receive()
+        await served(channel)
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as successor:
         successor.bind(UPGRADE_ADDRESS)

@@ -35,6 +35,7 @@ class Boot:
     plugin_attr: dict[str, Any]
     error_log: str | None
     cpu: int | None
+    supervisor_pid: int
     upgrade_address: str
     debug_key: bytes
     generation: int

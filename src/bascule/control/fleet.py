@@ -126,6 +126,10 @@ class Fleet:
         for slot in self._tasks:
             slot.send(*message)
 
+    def least_generation(self) -> int | None:
+        """What every worker that accepts connections, or is about to, has applied; None: there is none."""
+        return min((slot.generation for slot in self._tasks if slot.serving), default=None)
+
     def not_ready(self) -> WorkerSlot | None:
         return next((slot for slot in self.slots if not slot.ready.is_set()), None)
 

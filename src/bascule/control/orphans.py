@@ -1,7 +1,8 @@
 """Workers whose supervisor was killed: they serve on until another gateway with the same configuration does.
 
-Each holds an abstract Unix socket whose name begins with the configuration's upgrade address. A supervisor that starts
-finds those names, shares the ports with them, and answers at the upgrade address once it serves: then they drain.
+Each worker that accepts connections holds an abstract Unix socket whose name says the configuration and its
+supervisor. A supervisor that starts finds those of others, shares the ports with them, and answers at the upgrade
+address once it serves: then they drain. Until the last of those names is gone, it takes no change of the configuration.
 """
 
 from __future__ import annotations
@@ -17,20 +18,27 @@ _LOOK_S = 0.05
 _NAMES = Path("/proc/net/unix")
 
 
-def mark_orphan(upgrade_address: str) -> socket.socket:
-    """The mark of this process; closing it takes it away."""
+def mark_serving(upgrade_address: str) -> socket.socket:
+    """The mark of a worker that accepts connections, made before it does; closing it takes it away."""
     mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    mark.bind(f"{upgrade_address}-orphan-{os.getpid()}")
+    mark.bind(f"{_prefix(upgrade_address)}{os.getppid()}-{os.getpid()}")
     return mark
 
 
 def there_are_orphans(upgrade_address: str) -> bool:
-    prefix = f"@{upgrade_address[1:]}-orphan-"
+    """Whether workers of other supervisors than this process accept connections."""
+    prefix = "@" + _prefix(upgrade_address)[1:]
     try:
         lines = _NAMES.read_text().splitlines()
     except OSError:
         return False
-    return any(line.rpartition(" ")[2].startswith(prefix) for line in lines)
+    names = (line.rpartition(" ")[2] for line in lines)
+    mine = f"{prefix}{os.getpid()}-"
+    return any(name.startswith(prefix) and not name.startswith(mine) for name in names)
+
+
+def _prefix(upgrade_address: str) -> str:
+    return f"{upgrade_address}-serving-"
 
 
 async def wait_for_successor(upgrade_address: str, limit_s: float = SERVE_ON_S) -> bool:

@@ -133,6 +133,7 @@ class Supervisor:
             plugin_attr=settings.attr,
             error_log=self._launch.error_log,
             cpu=cpus[worker % len(cpus)] if settings.nginx_config.enable_cpu_affinity else None,
+            supervisor_pid=os.getpid(),
             upgrade_address=self._upgrade_address,
             debug_key=self._debug_key,
             generation=self._configuration.generation,
@@ -170,7 +171,7 @@ class Supervisor:
                 self._listening.close_retired()
                 await asyncio.to_thread(taker.ready)
             handing = self._listen_for_newer()
-            if orphans and not await orphans_gone(self._upgrade_address):
+            if not await orphans_gone(self._upgrade_address):
                 log.error("workers of a gateway that was killed still serve their configuration")
             await self._start_services()
             if not self._stop.is_set():
@@ -479,14 +480,18 @@ class Supervisor:
 
     def _on_message(self, slot: WorkerSlot, message: tuple[Any, ...]) -> None:
         kind = message[0]
-        if kind in ("ready", "applied"):
+        if kind in ("loaded", "ready", "applied"):
             _, generation, errors, refused, counts, broken, plugin_errors, unknown = message
             slot.generation = generation
+            if kind == "loaded":
+                if generation < self._configuration.generation:
+                    # It was told at its start; what has changed since then it gets whole.
+                    for step in self._configuration.steps():
+                        slot.send("changes", self._configuration.generation, step)
+                # From now on no change is in effect before this worker has it, too.
+                slot.serving = True
+                slot.send("serve")
             self._advance()
-            if kind == "ready" and generation < self._configuration.generation:
-                # It was told at its start; what has changed since then it gets whole.
-                for step in self._configuration.steps():
-                    slot.send("changes", self._configuration.generation, step)
             report = self._report
             if errors:
                 report.count(generation)
@@ -495,11 +500,13 @@ class Supervisor:
             report.plugin_errors, report.unknown_plugins = plugin_errors, unknown
             if kind == "ready":
                 slot.ready.set()
-                self._advance()
             elif refused and all(other.generation == generation for other in self._fleet.slots):
                 self._spawn_locate()
             else:
                 report.tell()
+        elif kind == "refusing":
+            slot.serving = False
+            self._advance()
         elif kind == "explained":
             asking = self._asking.pop(message[1], None)
             if asking is not None and not asking.done():
@@ -514,9 +521,9 @@ class Supervisor:
 
     def _advance(self) -> None:
         """Worth a look after any worker said how far it is, or ended."""
-        serving = [slot.generation for slot in self._fleet.slots if slot.ready.is_set()]
-        if serving:
-            self._progress.reach(min(serving))
+        generation = self._fleet.least_generation()
+        if generation is not None:
+            self._progress.reach(generation)
 
     def _spawn_locate(self) -> None:
         async def locate_and_tell() -> None:

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from bascule.control.boot import Boot
 from bascule.control.channel import Channel
 from bascule.control.configuration import unpack
 from bascule.control.logs import set_up
-from bascule.control.orphans import SERVE_ON_S, mark_orphan, wait_for_successor
+from bascule.control.orphans import SERVE_ON_S, mark_serving, wait_for_successor
 from bascule.engine.live_trace import open_trace
 from bascule.engine.log_writer import LogWriter
 from bascule.engine.server import Engine
@@ -46,6 +45,7 @@ class Worker:
         self._loop = loop
         self._settings = boot.settings
         self._upgrade_address = boot.upgrade_address
+        self._supervisor_pid = boot.supervisor_pid
         self._metrics = Metrics()
         self._writer: LogWriter | None = None
         if boot.settings.access_log_enabled:
@@ -91,16 +91,33 @@ class Worker:
             errors = self._tables.apply([unpack(change) for change in step]).errors
         boot.steps = ()
         self._engine.use_tables(self._tables)
-        for one in boot.sockets:
-            self._engine.listen(one.fd, port=one.port, unix=one.unix)
         # What was loaded stays: the garbage collector need not walk it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
-        self._report("ready", boot.generation, errors)
+        self._sockets = boot.sockets
+        self._mark: socket.socket | None = None
         self._flushing = loop.create_task(self._flush_logs(), name="flush access log")
+        self._report("loaded", boot.generation, errors)
+
+    def _serve(self) -> None:
+        """Only now, when nothing that was acknowledged meanwhile is missing: it came before the word to serve."""
+        if os.getppid() != self._supervisor_pid:
+            return  # it was killed: what it said last isn't to be begun any more
+        self._mark = mark_serving(self._upgrade_address)
+        for one in self._sockets:
+            self._engine.listen(one.fd, port=one.port, unix=one.unix)
+        self._report("ready", self._generation, ())
+
+    def _refusing(self) -> None:
+        """No connection is accepted any more."""
+        if self._mark is not None:
+            self._mark.close()
+            self._mark = None
+        self._channel.send("refusing")
 
     def _report(self, what: str, generation: int, errors: tuple[Any, ...]) -> None:
+        self._generation = generation
         self._channel.send(
             what,
             generation,
@@ -137,6 +154,8 @@ class Worker:
                 applied = self._tables.refresh_references(changed)
                 self._engine.tables_changed()
                 self._report("applied", generation, applied.errors)
+            elif kind == "serve":
+                self._serve()
             elif kind == "gc":
                 gc.collect()
             elif kind == "reload_plugins":
@@ -167,17 +186,17 @@ class Worker:
 
     async def _outlive(self) -> None:
         """The supervisor was killed. Clients needn't notice: serves on until a new one does, though not for long."""
+        if self._mark is None:
+            return  # it never served
         log.error("the supervisor is gone: serving on until another one does, for at most %.0f s", SERVE_ON_S)
-        with mark_orphan(self._upgrade_address) as mark:
-            came = await wait_for_successor(self._upgrade_address)
-            log.warning("draining: %s", "another gateway serves" if came else "no other gateway came")
-            await self.stop(ORPHAN_DRAIN_S, mark.close)
+        came = await wait_for_successor(self._upgrade_address)
+        log.warning("draining: %s", "another gateway serves" if came else "no other gateway came")
+        await self.stop(ORPHAN_DRAIN_S)
 
-    async def stop(self, timeout_s: float, refusing: Callable[[], None] = lambda: None) -> None:
-        """`refusing` is called once no connection is accepted any more."""
+    async def stop(self, timeout_s: float) -> None:
         self._flushing.cancel()
         drained = self._engine.drain(timeout_s)
-        refusing()
+        self._refusing()
         await drained
         await self._engine.hosts.close()
         await self._resolver.close()

@@ -36,6 +36,7 @@ class WorkerSlot:
         self.worker_id = worker_id
         self.generation = 0
         self.ready = asyncio.Event()
+        self.serving = False  # what changes must reach it before they are in effect
         self.restarts = 0
         self.started_at = 0.0
         self.heard_at = 0.0
@@ -105,6 +106,7 @@ class WorkerSlot:
         status = await exited
         self.last_exit = f"killed by signal {-status}" if status < 0 else f"exit code {status}"
         self.ready.clear()
+        self.serving = False
         self._on_end(self)
         self.pid = None
 
