@@ -335,9 +335,9 @@ def deep(levels):
     ],
 )
 def test_hostile_values_cost_little(validator, value):
-    started = time.monotonic()
+    started = time.thread_time()
     found = validator.check("routes", "1", value)
-    assert time.monotonic() - started < 15  # well below a second each on a machine at rest, but for one
+    assert time.thread_time() - started < 15  # of processor time; well below a second each, but for one
     assert len(found) <= 202
 
 

@@ -77,6 +77,18 @@ def test_what_the_gateway_itself_answers(asked: dict[str, Any], status: int) -> 
     assert explain(made, asked)["answer"]["status"] == status
 
 
+def test_a_consumer_whose_group_is_missing_is_refused() -> None:
+    made = Tables(Registry(), lambda plugin, holder: MemoryHost(plugin, holder=holder))
+    made.apply(
+        [
+            Change("routes", "1", {"uri": "/", "upstream": UPSTREAM}),
+            Change("consumers", "jack", {"username": "jack", "group_id": "gone"}),
+        ]
+    )
+    assert explain(made, {"url": "/"})["answer"] is None
+    assert explain(made, {"url": "/", "consumer": "jack"})["answer"]["status"] == 503
+
+
 def test_the_node_of_a_hash_is_the_one_that_is_used() -> None:
     upstream = {
         "type": "chash",

@@ -100,6 +100,11 @@ class OfflineGateway:
             raise GatewayRefused(str(error)) from None
 
     def debug_token(self, valid_s: float) -> str:
+        encryption = self._settings.apisix.data_encryption
+        if self._store is None and encryption.keyring is None:
+            raise GatewayRefused(
+                "no gateway runs, and without apisix.data_encryption.keyring only it could sign a token"
+            )
         return make_token(debug_key(self._configured), valid_s)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from bascule.snapshot.chain import Chain, Hook
 
 HEADER = "X-Bascule-Trace"
 _PHASES = ("rewrite", "access", "before_proxy", "header_filter")
-_MOST_BYTES = 8000
+_MOST_BYTES = 8192
 
 
 def make_token(key: bytes, valid_s: float, now: Callable[[], float] = time.time) -> str:
@@ -107,8 +107,9 @@ class LiveTrace:
             "us": round((time.perf_counter_ns() - self._began) / 1000, 1),
         }
         text = json.dumps(told, separators=(",", ":"), default=str)
-        if len(text) > _MOST_BYTES:
-            kept = len(self._notes) * _MOST_BYTES // (2 * len(text))
+        kept = len(self._notes)
+        while len(text) > _MOST_BYTES and kept:
+            kept = kept * 3 // 4
             told |= {"plugins": self._notes[:kept], "more": len(self._notes) - kept}
             text = json.dumps(told, separators=(",", ":"), default=str)
         response.set_header(HEADER, text)

@@ -55,7 +55,7 @@ def explain(tables: Tables, asked: Mapping[str, Any], flags: tuple[bool, bool] =
         return told | {"answer": _answer(404, "no route matches")}
     told["route"] = _route(found)
     told["upstream"] = None if found.upstream is None else _upstream(found, request)
-    return told | {"answer": _refusal(found)}
+    return told | {"answer": _refusal(found, consumer)}
 
 
 def _paper(asked: Mapping[str, Any]) -> Request:
@@ -77,12 +77,14 @@ def _answer(status: int, reason: str) -> dict[str, Any]:
     return {"status": status, "reason": reason}
 
 
-def _refusal(route: CompiledRoute) -> dict[str, Any] | None:
+def _refusal(route: CompiledRoute, consumer: ConsumerBinding | None) -> dict[str, Any] | None:
     """What the gateway answers in place of the upstream, once the plugins have let the request pass."""
     if route.refusal is not None:
         return _answer(503, route.refusal)
     if route.service_missing is not None:
         return _answer(404, route.service_missing)
+    if consumer is not None and consumer.plugins is not None and consumer.plugins.refusal is not None:
+        return _answer(503, f"the group of consumer {consumer.consumer_name} can't be used")
     if route.upstream_missing is not None:
         return _answer(502, route.upstream_missing)
     if route.upstream is None:
