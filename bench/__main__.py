@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import memory, report, speed, tables
+from bench import memory, propagation, report, speed, tables
 from bench.load import LoadFailed
 from bench.peers import available
 from bench.speed import Bench
@@ -28,6 +28,7 @@ SCENARIOS = {
     "idle": memory.idle,
     "connections": memory.connections,
     "tables": tables.tables,
+    "propagation": propagation.propagation,
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from bench.speed import Bench
 from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
 from tests.servers.raw import RawClient
@@ -149,7 +150,7 @@ async def _measure(gateway: Gateway, admin_port: int, directory: Path) -> dict[s
         }
 
 
-def propagation() -> dict[str, Any]:
+def live() -> dict[str, Any]:
     """Raises Falsehood when a write was acknowledged and not served."""
     admin_port = free_port()
     listen = {"ip": "127.0.0.1", "port": admin_port}
@@ -165,5 +166,10 @@ def propagation() -> dict[str, Any]:
             gateway.stop()
 
 
+def propagation(bench: Bench) -> dict[str, Any]:
+    """Writes of the Admin API: until they are served by every worker, and what they cost the traffic."""
+    return {"kind": "propagation", **live()}
+
+
 if __name__ == "__main__":
-    print(json.dumps(propagation(), indent=2))
+    print(json.dumps(live(), indent=2))

@@ -15,6 +15,7 @@ TITLES = {
     "idle": "An idle worker",
     "connections": "10,000 idle keep-alive connections",
     "tables": "100,000 routes",
+    "propagation": "Live configuration: 10,000 routes, two workers, the embedded store",
 }
 NAMES = {
     "bascule": "Bascule",
@@ -81,7 +82,23 @@ def table(result: dict[str, Any]) -> str:
                 ["one route replaced, 99th percentile, ms", f"{result['replace_p99_ms']:.3f}"],
             ]
             return _grid(["what", "figure"], rows)
+        case "propagation":
+            alone, beside = result["traffic_alone"], result["traffic_beside_writes"]
+            rows = [
+                ["write served by every worker, median, ms", f"{result['single_p50_ms']:.1f}"],
+                ["write served by every worker, 99th percentile, ms", f"{result['single_p99_ms']:.1f}"],
+                ["write served by every worker, slowest, ms", f"{result['single_max_ms']:.1f}"],
+                ["writes per second, 32 writers", f"{result['concurrent_writes_per_s']:,.0f}"],
+                ["writes per second at a steady 1,000", f"{result['paced_writes_per_s']:,.0f}"],
+                ["latency of traffic without writes: p50, p99, p99.9, ms", _latencies(alone)],
+                ["latency of traffic beside 1,000 writes a second: p50, p99, p99.9, ms", _latencies(beside)],
+            ]
+            return _grid(["what", "figure"], rows)
     raise ValueError(f"unknown kind {result['kind']!r}")
+
+
+def _latencies(traffic: dict[str, float]) -> str:
+    return ", ".join(f"{traffic[name]:.2f}" for name in ("p50_ms", "p99_ms", "p999_ms"))
 
 
 def picture(scenarios: dict[str, Any]) -> str:

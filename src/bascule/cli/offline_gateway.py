@@ -102,9 +102,7 @@ class OfflineGateway:
     def debug_token(self, valid_s: float) -> str:
         encryption = self._settings.apisix.data_encryption
         if self._store is None and encryption.keyring is None:
-            raise GatewayRefused(
-                "no gateway runs, and without apisix.data_encryption.keyring only it could sign a token"
-            )
+            raise GatewayRefused("no gateway runs, and without apisix.data_encryption.keyring only one could sign it")
         return make_token(debug_key(self._configured), valid_s)
 
     def close(self) -> None:
