@@ -27,6 +27,7 @@ PURE_DATA: set[str] = {
 WHOLE_ROOM = {
     "admin/test_races.py",
     "control/test_chaos.py",
+    "cli/test_stores.py",
     "control/test_soak.py",
     "engine/test_bad_upstreams.py",
     "engine/test_slow_clients.py",
