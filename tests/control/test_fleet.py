@@ -49,13 +49,15 @@ def test_all_start_and_stop_and_what_they_counted_is_kept() -> None:
 
 def test_a_replacement_serves_before_the_old_one_goes() -> None:
     async def script(fleet: Fleet, stop: asyncio.Event) -> None:
+        leaving: list[int] = []
         await fleet.start(2, stop)
         before = [slot.pid for slot in fleet.slots]
-        await fleet.replace(3, 5)
+        await fleet.replace(3, 5, leaving.append)
         assert len(fleet.slots) == 3
         assert fleet.not_ready() is None
         assert not {slot.pid for slot in fleet.slots} & set(before)
-        await fleet.replace(1, 5)
+        await fleet.replace(1, 5, leaving.append)
+        assert leaving == [0, 1, 0, 1, 2]
         await until(lambda: len(fleet._tasks) == 1)
         assert fleet.restarts == 0
 
@@ -68,7 +70,7 @@ def test_workers_that_can_not_start_leave_the_others_alone() -> None:
         before = fleet.slots[0].pid
         MODE[0] = "crash"
         with pytest.raises(StartFailed, match=r"worker 0 ends as soon as it starts \(exit code 3\)"):
-            await fleet.replace(1, 5)
+            await fleet.replace(1, 5, lambda worker: pytest.fail(f"worker {worker} leaves"))
         assert fleet.slots[0].pid == before
         assert fleet.not_ready() is None
 

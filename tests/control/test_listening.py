@@ -78,3 +78,18 @@ def test_addresses_and_workers_change_in_place() -> None:
     listening.close_retired()
     assert not connects(before[0].port)
     listening.close()
+
+
+def test_what_a_draining_worker_alone_has_is_let_go_of_with_it() -> None:
+    listening = Listening()
+    listening.open((LOCAL,), 2, 16)
+    one, two = (socket.socket(fileno=os.dup(listening.of(worker)[0].fd)) for worker in range(2))
+    port = listening.of(0)[0].port
+    with one, two:
+        listening.open((LOCAL,), 1, 16)
+        listening.retire(0)
+        listening.retire(1)  # worker 1 has the last copy of its socket now
+        two.close()
+        for _ in range(12):  # so that all find the one that is left
+            assert connects(port)
+    listening.close()

@@ -75,7 +75,8 @@ class Gateway:
         }
         given = yaml.safe_load(config) or {} if isinstance(config, str) else config
         config_path = directory / "config.yaml"
-        config_path.write_text(yaml.safe_dump(merged(base, given), sort_keys=False))
+        self._config = base
+        self.configure(given)
         self.resources_path.write_text(as_resources(resources))
         argv = [*prefix, BASCULE, "run", "--config", str(config_path), "--workers", str(workers), *args]
         self._argv = argv
@@ -120,6 +121,11 @@ class Gateway:
             return connection.getresponse().read().decode()
         finally:
             connection.close()
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Lays `config` over what config.yaml says; SIGHUP makes the gateway read it."""
+        self._config = merged(self._config, config)
+        (self.directory / "config.yaml").write_text(yaml.safe_dump(self._config, sort_keys=False))
 
     def write(self, resources: str | Mapping[str, Any]) -> None:
         """Replaces apisix.yaml in one step; the gateway notices by itself."""

@@ -68,6 +68,7 @@ class _Client(threading.Thread):
         sock: socket.socket | None = None
         served = 0
         try:
+            # A gateway that stops lets SYNs wait for a moment before it refuses.
             sock = socket.create_connection(("127.0.0.1", soak.gateway.port), timeout=10)
             for number in range(requests):
                 if soak.over.is_set():
@@ -88,7 +89,9 @@ class _Client(threading.Thread):
             # machine.
             ended = time.monotonic()
             with soak.lock:
-                if any(begun - 1 <= kill <= ended for kill in soak.kill_times):
+                if sock is None and soak.stopping:
+                    soak.over.set()
+                elif any(begun - 1 <= kill <= ended for kill in soak.kill_times):
                     report.excused += 1
                 else:
                     report.failures.append(
@@ -130,6 +133,7 @@ class Soak:
         self.report = SoakReport()
         self.lock = threading.Lock()
         self.over = threading.Event()
+        self.stopping = False  # refused connections are no failures
         self.kill_times: list[float] = []
         self.started = time.monotonic()
 
@@ -143,6 +147,30 @@ class Soak:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.random.choice(pids), signal.SIGKILL)
             self.report.kills += 1
+
+    def run_replacements(self, times: int, *, clients: int = 16) -> SoakReport:
+        """SIGHUP with another setting, `times` times, and then the end of the gateway, all under load."""
+        threads = [_Client(self, number) for number in range(clients)]
+        self.started = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for number in range(times):
+            before = set(self.gateway.worker_pids())
+            self.gateway.configure({"nginx_config": {"http": {"client_header_timeout": f"{100 + number}s"}}})
+            os.kill(self.gateway.process.pid, signal.SIGHUP)
+            deadline = time.monotonic() + 30
+            while not (now := set(self.gateway.worker_pids())) or now & before:
+                if time.monotonic() > deadline:
+                    raise ServerFailed(f"workers {before} are still there\n{self.gateway.log[-4000:]}")
+                time.sleep(0.02)
+            self.report.reloads += 1
+        self.stopping = True
+        self.gateway.stop()
+        for thread in threads:
+            thread.join(30)
+            if thread.is_alive():
+                raise ServerFailed(f"{thread.name} hangs")
+        return self.report
 
     def run(
         self, seconds: float, *, clients: int = 16, reload_every_s: float = 0.1, kill_every_s: float = 5.0

@@ -55,9 +55,9 @@ class Fleet:
         finally:
             stopped.cancel()
 
-    async def replace(self, workers: int, drain_s: float) -> None:
-        """A new process in each place; the old one drains once the new one serves. Raises StartFailed: then those that
-        were not replaced yet go on."""
+    async def replace(self, workers: int, drain_s: float, leaving: Callable[[int], None]) -> None:
+        """A new process in each place; the old one drains once the new one serves, and just before `leaving` is told its
+        id. Raises StartFailed: then those that were not replaced yet go on."""
         for worker_id in range(workers):
             fresh = self._launch(worker_id)
             try:
@@ -66,11 +66,13 @@ class Fleet:
                 fresh.kill()
                 raise
             if worker_id < len(self.slots):
+                leaving(worker_id)
                 self.slots[worker_id].drain(drain_s)
                 self.slots[worker_id] = fresh
             else:
                 self.slots.append(fresh)
         for old in self.slots[workers:]:
+            leaving(old.worker_id)
             old.drain(drain_s)
         del self.slots[workers:]
 

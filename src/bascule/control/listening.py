@@ -13,6 +13,7 @@ from typing import Any
 
 from bascule.control.boot import Socket
 from bascule.model.listen import ListenAddress
+from bascule.net.syn_filter import turn_away
 
 
 class ListenFailed(Exception):
@@ -24,7 +25,7 @@ class Listening:
 
     def __init__(self) -> None:
         self._sockets: dict[ListenAddress, list[socket.socket]] = {}
-        self._retired: list[socket.socket] = []
+        self._retired: list[tuple[int | None, socket.socket]] = []  # with the worker whose own it is
         self._used: tuple[ListenAddress, ...] = ()
         self._chosen: dict[ListenAddress, ListenAddress] = {}  # what port 0 became
 
@@ -64,13 +65,14 @@ class Listening:
             self._sockets.setdefault(address, []).append(sock)
         self._used = tuple(used)
         for address in [address for address in self._sockets if address not in self._used]:
-            self._retired += self._sockets.pop(address)
+            sockets = self._sockets.pop(address)
+            self._retired += [(None if address.path else worker, sock) for worker, sock in enumerate(sockets)]
             if address.path:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(address.path)
         for address, sockets in self._sockets.items():
             if not address.path:
-                self._retired += sockets[workers:]
+                self._retired += list(enumerate(sockets))[workers:]
                 del sockets[workers:]
 
     @property
@@ -113,17 +115,30 @@ class Listening:
     def fds(self, worker: int) -> tuple[int, ...]:
         return tuple(one.fd for one in self.of(worker))
 
+    def retire(self, worker: int) -> None:
+        """Lets go of what is no longer asked for and was this worker's own: it is about to drain, and takes what is
+        queued there."""
+        for owner, sock in self._retired:
+            if owner == worker:
+                turn_away(sock.fileno())
+                sock.close()
+        self._retired = [(owner, sock) for owner, sock in self._retired if owner != worker]
+
     def close_retired(self) -> None:
         """Once no worker that is to go on uses them."""
-        for sock in self._retired:
+        for _, sock in self._retired:
+            turn_away(sock.fileno())
             sock.close()
         self._retired.clear()
 
     def close(self) -> None:
-        for address in self._sockets:
+        """Workers that have these sockets too take what is queued, and nothing new joins the queue."""
+        for address, sockets in self._sockets.items():
             if address.path:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(address.path)
+            for sock in sockets:
+                turn_away(sock.fileno())
         self.leave()
 
 

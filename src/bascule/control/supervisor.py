@@ -185,7 +185,7 @@ class Supervisor:
             if self._handed:
                 self._listening.leave()
             else:
-                self._listening.close()  # with the workers' own copies closed, new connections are refused
+                self._listening.close()  # workers take what is queued; then new connections are refused
             for service in self._services.values():
                 if service.name not in ("status", "metrics") or self._handed:
                     await service.stop()
@@ -430,16 +430,21 @@ class Supervisor:
         log.warning("config.yaml has changed: replacing %d workers, one by one", self.workers)
         self._configuration.generation += 1
         try:
-            await self._fleet.replace(self.workers, settings.nginx_config.worker_shutdown_timeout)
+            await self._replace_workers()
         except StartFailed as error:
             self._report.changes_with_errors += 1
             log.error("%s; config.yaml stays as it was", error)
             self._launch = before
             if self.workers:
                 self._listening.open(before.settings.addresses, before.workers, before.settings.bascule.listen_backlog)
-            await self._fleet.replace(self.workers, before.settings.nginx_config.worker_shutdown_timeout)
+            await self._replace_workers()
         self._listening.close_retired()
         log.warning("listening on %s", " ".join(self._listening.addresses))
+
+    async def _replace_workers(self) -> None:
+        await self._fleet.replace(
+            self.workers, self.settings.nginx_config.worker_shutdown_timeout, self._listening.retire
+        )
 
     async def reload(self) -> bool:
         """As SIGHUP, until it is done; false when something is refused."""
@@ -466,7 +471,7 @@ class Supervisor:
             log.warning("the list of plugins has changed: replacing %d workers, one by one", self.workers)
             self._configuration.generation += 1
             async with self._replacing:
-                await self._fleet.replace(self.workers, self.settings.nginx_config.worker_shutdown_timeout)
+                await self._replace_workers()
 
     async def _locate(self) -> None:
         """Gives the refused items' errors their lines."""

@@ -6,6 +6,7 @@ When the channel ends the supervisor is gone: the worker serves on until another
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -27,6 +28,7 @@ from bascule.engine.shared_counters import SharedCounters
 from bascule.model.upstream import KeepalivePool
 from bascule.net.dns import Resolver
 from bascule.net.loop import new_loop
+from bascule.net.syn_filter import turn_away
 from bascule.observe.metrics import Metrics
 from bascule.plugin.registry import Registry
 from bascule.snapshot.explanation import NotARequest, explain
@@ -110,7 +112,7 @@ class Worker:
         self._report("ready", self._generation, ())
 
     def _refusing(self) -> None:
-        """No connection is accepted any more."""
+        """No request begins here any more."""
         if self._mark is not None:
             self._mark.close()
             self._mark = None
@@ -141,41 +143,54 @@ class Worker:
             except EOFError:
                 await self._outlive()
                 return
-            kind = message[0]
-            if kind == "changes":
-                _, generation, changes = message
-                applied = self._tables.apply([unpack(change) for change in changes])
-                self._engine.tables_changed()
-                self._report("applied", generation, applied.errors)
-            elif kind == "secrets":
-                _, generation, secrets = message
-                changed = {ref for ref, answer in secrets.items() if self._secrets.get(ref) != answer}
-                self._secrets.update(secrets)
-                applied = self._tables.refresh_references(changed)
-                self._engine.tables_changed()
-                self._report("applied", generation, applied.errors)
-            elif kind == "serve":
-                self._serve()
-            elif kind == "gc":
-                gc.collect()
-            elif kind == "reload_plugins":
-                _, generation = message
-                self._registry.reload()
-                applied = self._tables.refresh()
-                self._engine.tables_changed()
-                self._report("applied", generation, applied.errors)
-            elif kind == "collect":
-                self._channel.send("metrics", message[1], self._metrics.delta(), self._engine.stats())
-            elif kind == "explain":
-                self._channel.send("explained", message[1], self._explain(message[2]))
-            elif kind == "reopen":
-                if self._writer is not None:
-                    self._writer.reopen()
-            elif kind == "drain":
-                await self.stop(message[1])
-                self._channel.send("drained", self._metrics.delta(), self._engine.stats())
-                await self._channel.flush()
+            if message[0] == "drain":
+                await self._drain(message[1])
                 return
+            self._take(message)
+
+    def _take(self, message: tuple[Any, ...]) -> None:
+        kind = message[0]
+        if kind == "changes":
+            _, generation, changes = message
+            applied = self._tables.apply([unpack(change) for change in changes])
+            self._engine.tables_changed()
+            self._report("applied", generation, applied.errors)
+        elif kind == "secrets":
+            _, generation, secrets = message
+            changed = {ref for ref, answer in secrets.items() if self._secrets.get(ref) != answer}
+            self._secrets.update(secrets)
+            applied = self._tables.refresh_references(changed)
+            self._engine.tables_changed()
+            self._report("applied", generation, applied.errors)
+        elif kind == "serve":
+            self._serve()
+        elif kind == "gc":
+            gc.collect()
+        elif kind == "reload_plugins":
+            _, generation = message
+            self._registry.reload()
+            applied = self._tables.refresh()
+            self._engine.tables_changed()
+            self._report("applied", generation, applied.errors)
+        elif kind == "collect":
+            self._channel.send("metrics", message[1], self._metrics.delta(), self._engine.stats())
+        elif kind == "explain":
+            self._channel.send("explained", message[1], self._explain(message[2]))
+        elif kind == "reopen" and self._writer is not None:
+            self._writer.reopen()
+
+    async def _drain(self, timeout_s: float) -> None:
+        """What changes meanwhile is in effect here too: there may be late requests, and tunnels go on."""
+        taking = self._loop.create_task(self._take_on(), name="follow the configuration")
+        await self.stop(timeout_s)
+        taking.cancel()
+        self._channel.send("drained", self._metrics.delta(), self._engine.stats())
+        await self._channel.flush()
+
+    async def _take_on(self) -> None:
+        with contextlib.suppress(EOFError):
+            while True:
+                self._take(await self._channel.receive())
 
     def _explain(self, asked: dict[str, Any]) -> dict[str, Any]:
         settings = self._settings
@@ -191,13 +206,13 @@ class Worker:
         log.error("the supervisor is gone: serving on until another one does, for at most %.0f s", SERVE_ON_S)
         came = await wait_for_successor(self._upgrade_address)
         log.warning("draining: %s", "another gateway serves" if came else "no other gateway came")
+        for one in self._sockets:
+            turn_away(one.fd)
         await self.stop(ORPHAN_DRAIN_S)
 
     async def stop(self, timeout_s: float) -> None:
         self._flushing.cancel()
-        drained = self._engine.drain(timeout_s)
-        self._refusing()
-        await drained
+        await self._engine.drain(timeout_s, self._refusing)
         await self._engine.hosts.close()
         await self._resolver.close()
         if self._writer is not None:

@@ -25,10 +25,13 @@ cdef class Http1Client(Downstream):
     cdef Py_ssize_t fk
     cdef int pump(self)
     cdef bint is_over(self) noexcept
+    cdef int half_over(self)
     cdef int feed(self, const char* p, Py_ssize_t n)
     cdef int take_head(self)
     cdef int take_body(self)
     cdef int feed_rest(self)
+    cdef void await_request(self) noexcept
+    cdef bint more_came(self) noexcept
     cdef int gone(self)
     cdef int refuse(self, int status)
     cdef int wind_up(self)

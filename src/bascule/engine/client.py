@@ -13,6 +13,7 @@ from cython.cimports.bascule.engine.exchange import (
     BODY_NONE,
     BODY_PLAIN,
     BODY_RAW,
+    DRAIN_LAST,
     X_ANSWERED,
     Core,
     Downstream,
@@ -43,6 +44,9 @@ JOIN_LIMIT = cython.declare(
     cython.Py_ssize_t, 8192
 )  # copying a body up to this size behind its head costs less than writev
 LINGER_MS = cython.declare(cython.long, 2000)
+# While draining: a request may be on its way already, and takes a moment more on a connection that is still new.
+LAST_REQUEST_MS = cython.declare(cython.long, 200)
+FIRST_REQUEST_MS = cython.declare(cython.long, 500)
 
 
 @cython.cclass
@@ -63,6 +67,8 @@ class Http1Client(Downstream):
         if events == 0:  # asked for by poller.later
             return self.feed_rest()
         if events & (cnet.EPOLLRDHUP | cnet.EPOLLHUP | cnet.EPOLLERR):
+            if self.over and events & (cnet.EPOLLHUP | cnet.EPOLLERR):
+                return self.gone()  # the tunnel's other direction broke too
             self.half_closed = True
             self.readable = True
         elif events & cnet.EPOLLIN:
@@ -93,12 +99,13 @@ class Http1Client(Downstream):
                 else:
                     u.pump()
         else:
-            self.poller.arm(self, self.core.keepalive_ms)
+            self.await_request()
             self.feed_rest()
         return False
 
     @cython.cfunc
     def on_timeout(self) -> cython.int:
+        served: cython.long
         if self.fd < 0:
             return 0
         if self.state == C_LINGER or self.wlen:
@@ -106,7 +113,12 @@ class Http1Client(Downstream):
         if self.state == C_HEAD:
             if self.rlen:
                 return self.refuse(408)
-            return self.gone()
+            served = self.served
+            self.readable = True  # a request that has come just now is answered
+            self.pump()
+            if self.fd >= 0 and self.state == C_HEAD and self.served == served and self.rlen == 0:
+                return self.gone()
+            return 0
         if self.state == C_BODY and self.x is not None:
             if self.x.state == X_ANSWERED:
                 return self.gone()  # the rest of a body that was only read to be dropped
@@ -159,7 +171,7 @@ class Http1Client(Downstream):
                     return 0
             elif self.state == C_TUNNEL:
                 u = self.x.up
-                if u is None or u.wlen:
+                if u is None or u.wlen or self.over:
                     return 0
             elif self.state != C_LINGER:
                 # The response is on its way: nothing to read, but an end of the connection ends the exchange.
@@ -175,10 +187,8 @@ class Http1Client(Downstream):
             if n <= 0:
                 if n == -1:
                     return 0
-                if self.state == C_TUNNEL:
-                    u = self.x.up
-                    if u is not None and u.wlen:
-                        u.flush()
+                if self.state == C_TUNNEL and n == 0:
+                    return self.half_over()
                 return self.gone()
             if self.state == C_LINGER:
                 self.left -= n
@@ -186,9 +196,11 @@ class Http1Client(Downstream):
                     return self.gone()
                 continue
             if self.state == C_TUNNEL:
-                self.poller.arm(self.x.up, self.x.upstream.read_ms)  # one time limit for both directions
-                if self.x.up.send(self.core.scratch, n) < 0:
+                u = self.x.up
+                if u.send(self.core.scratch, n) < 0:
                     return self.gone()
+                # One time limit for both directions, unless the upstream is what does not read.
+                self.poller.arm(u, self.x.upstream.send_ms if u.wlen else self.x.upstream.read_ms)
                 continue
             if self.rlen:
                 self.rlen += cython.cast(cython.int, n)
@@ -200,6 +212,15 @@ class Http1Client(Downstream):
                 if self.fd >= 0 and k < n and self.state != C_LINGER:
                     if self.stash(self.core.scratch + k, n - k) < 0:
                         return self.gone()
+        return 0
+
+    @cython.cfunc
+    def half_over(self) -> cython.int:
+        """The client sends no more into the tunnel: the upstream is told, and may go on. All before it is sent."""
+        self.over = True
+        if self.x.up.over:
+            return self.gone()
+        cnet.shutdown(self.x.up.fd, cnet.SHUT_WR)
         return 0
 
     @cython.cfunc
@@ -253,6 +274,21 @@ class Http1Client(Downstream):
         return 0
 
     @cython.cfunc
+    @cython.exceptval(check=False)
+    def await_request(self) -> cython.void:
+        """Sets the time that the next request has to begin."""
+        ms: cython.long = self.core.keepalive_ms if self.served else self.core.header_ms
+        if self.core.draining:
+            ms = LAST_REQUEST_MS if self.served and not self.rlen else FIRST_REQUEST_MS
+        self.poller.arm(self, ms)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def more_came(self) -> cython.bint:
+        """Whether bytes of a further request may be here."""
+        return self.readable or (self.fk < self.fn if self.busy else self.rlen > 0)
+
+    @cython.cfunc
     def take_head(self) -> cython.int:
         core: Core = self.core
         p: cython.p_const_char = self.fp + self.fk
@@ -286,7 +322,7 @@ class Http1Client(Downstream):
             self.scanned = cython.cast(cython.int, n)
             if not self.head_timed:
                 self.head_timed = True
-                self.poller.arm(self, core.header_ms)
+                self.poller.arm(self, FIRST_REQUEST_MS if core.draining else core.header_ms)
             return 0
         self.scanned = 0
         self.head_timed = False
@@ -320,7 +356,7 @@ class Http1Client(Downstream):
         self.fk += r
         self.poller.disarm(self)
         self.takes_chunks = m.minor == 1
-        self.close_after = m.close != 0 or core.draining or self.served >= core.keepalive_requests
+        self.close_after = m.close != 0 or self.served >= core.keepalive_requests
         x.has_body = m.chunked != 0 or m.content_length > 0
         x.body_done = not x.has_body
         if x.has_body:
@@ -435,7 +471,7 @@ class Http1Client(Downstream):
     @cython.cfunc
     @cython.exceptval(check=False)
     def put_connection(self, o: cython.p_char, x: Exchange) -> cython.p_char:
-        if self.core.draining:
+        if self.core.draining and (self.core.draining == DRAIN_LAST or not self.more_came()):
             self.close_after = True
         if self.close_after:
             memcpy(o, b"Connection: close\r\n", 19)
@@ -478,8 +514,8 @@ class Http1Client(Downstream):
         if x.resp_kept:
             p = x.resp.data
             added = r.added
-            has_length = has_length and x.resp.find(b"content-length", 14, 0) >= 0
-        if x.body_mode == BODY_CHUNKED:
+            has_length = (has_length and x.resp.find(b"content-length", 14, 0) >= 0) or r.body_length is not None
+        if x.body_mode == BODY_CHUNKED or x.status == 204:
             skip |= SKIP_LENGTH
         elif x.body_mode == BODY_PLAIN and not has_length:
             self.close_after = True
@@ -615,11 +651,11 @@ class Http1Client(Downstream):
         if self.state == C_BODY:  # the rest of a body is not a request
             self.close_after = True
             self.unread = True
-        if self.close_after or (self.core.draining and self.rlen == 0):
+        if self.close_after:
             return self.wind_up()
         self.state = C_HEAD
         if self.wlen == 0:
-            self.poller.arm(self, self.core.keepalive_ms)
+            self.await_request()
         if not self.busy:
             # Pipelined requests go on from the loop, not from here: the stack stays flat.
             if self.rlen or self.readable:
@@ -698,9 +734,9 @@ class Http1Client(Downstream):
         return 0
 
     def drain_idle(self):
-        """The worker goes: an idle connection closes now, a busy one after its response."""
-        if self.state == C_HEAD and self.rlen == 0 and self.wlen == 0:
-            self.gone()
+        """The worker goes: a connection closes after the next response, or when no request comes soon."""
+        if self.state == C_HEAD and self.wlen == 0:
+            self.await_request()
 
     def server_address(self) -> str:
         a: Address

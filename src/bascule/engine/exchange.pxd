@@ -23,6 +23,11 @@ cdef enum:
     X_DONE = 7
 
 cdef enum:
+    # Core.draining
+    DRAIN = 1           # each connection closes after what has come on it
+    DRAIN_LAST = 2      # each connection closes with the next response
+
+cdef enum:
     # how a response body goes to the client
     BODY_NONE = 0
     BODY_RAW = 1        # the upstream's bytes as they are, framing included
@@ -53,7 +58,7 @@ cdef class Core:
     cdef char* out                      # where heads are built
     cdef int out_cap
     cdef list spare                     # exchanges to use again
-    cdef bint draining
+    cdef int draining
     cdef long generation                # of the tables
     cdef long long max_body             # bytes, 0: unlimited
     cdef int keepalive_ms

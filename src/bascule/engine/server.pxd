@@ -17,7 +17,6 @@ cdef class Engine(Core):
     cdef public object counters_table
     cdef public object metrics
     cdef readonly int worker_id
-    cdef object drained             # Future while draining
     cdef long max_connections
     cdef readonly long long turned_away
 
@@ -25,4 +24,4 @@ cdef class Listener(Handle):
     cdef Engine engine
     cdef int port
     cdef bint is_unix
-    cdef bint accepting
+    cdef int accept_some(self)

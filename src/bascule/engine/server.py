@@ -2,15 +2,16 @@
 # ruff: noqa: F821  (types and constants stand in the .pxd)
 """The engine of one worker: listeners, endpoints, plans, and the tables that requests are matched against."""
 
+import asyncio
 import email.utils
 import logging
 import time
 
 import cython
 from cython.cimports.bascule.engine.access_log import AccessLog
-from cython.cimports.bascule.engine.client import Http1Client
+from cython.cimports.bascule.engine.client import C_HEAD, Http1Client
 from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
-from cython.cimports.bascule.engine.exchange import Core, Exchange, Upstream
+from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Upstream
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
 from cython.cimports.bascule.engine.upstream import Http1Upstream
 from cython.cimports.bascule.net import cnet
@@ -26,6 +27,8 @@ from bascule.engine.plan import chain_plan
 from bascule.engine.plugin_host import Hosts
 from bascule.match.address import AddressSet
 
+ACCEPT_ON_S = 0.2  # while draining: handshakes that have begun come to their end
+
 
 @cython.cclass
 class Listener(Handle):
@@ -34,6 +37,12 @@ class Listener(Handle):
 
     @cython.cfunc
     def on_event(self, events: cython.uint) -> cython.int:
+        self.accept_some()
+        return 0
+
+    @cython.cfunc
+    def accept_some(self) -> cython.int:
+        """Takes some of the queue; 0: nothing is left in it."""
         engine: Engine = self.engine
         c: Http1Client
         a: Address
@@ -41,8 +50,6 @@ class Listener(Handle):
         one: cython.int = 1
         i: cython.int
         for i in range(128):
-            if not self.accepting:
-                return 0
             a.size = cython.sizeof(a.storage)
             fd = cnet.accept4(
                 self.fd,
@@ -77,8 +84,15 @@ class Listener(Handle):
                 engine.active -= 1
                 c.close()
                 continue
-            self.poller.arm(c, engine.header_ms)
-        return 0
+            c.await_request()
+        return 1
+
+    def finish(self):
+        """Takes what is queued, and closes."""
+        rounds: cython.int = 0
+        while rounds < 1024 and self.accept_some():  # not for ever where another process keeps the queue growing
+            rounds += 1
+        self.poller.forget(self)
 
     @cython.cfunc
     def on_failure(self) -> cython.int:
@@ -99,6 +113,7 @@ class Engine(Core):
         if self.scratch == cython.NULL or self.out == cython.NULL:
             raise MemoryError
         self.spare = []
+        self.tunnels = {}
         self.endpoints = {}
         self.upstream_plans = {}
         self.listeners = []
@@ -162,6 +177,9 @@ class Engine(Core):
         if chain is not self.global_chain:
             self.global_chain = chain
             self.global_chain_plan = chain_plan(chain)
+        for route_id in [route_id for route_id in self.tunnels if not self.tables.has_route(route_id)]:
+            for exchange in list(self.tunnels[route_id]):
+                cython.cast(Exchange, exchange).cut()
 
     def make_host(self, plugin: str, holder: str):
         return self.hosts.make(plugin, holder)
@@ -217,6 +235,8 @@ class Engine(Core):
         u: Http1Upstream
         fd: cython.int
         i: cython.int
+        k: cython.int
+        failed: cython.int = 0
         one: cython.int = 1
         probe: cython.char[1]
         a: cython.pointer(Address)
@@ -238,27 +258,32 @@ class Engine(Core):
             u.mark_in = u.received
             return u
         x.no_pool = False
-        i = e.choose()
-        a = cython.address(e.addresses[i])
-        fd = cnet.socket(a.storage.ss_family, cnet.SOCK_STREAM | cnet.SOCK_NONBLOCK | cnet.SOCK_CLOEXEC, 0)
-        if fd < 0:
-            return None
-        u = Http1Upstream()
-        u.fd = fd
-        u.core = self
-        u.endpoint = e
-        u.plan = plan
-        u.address_index = i
-        u.uses = 1
-        if a.storage.ss_family != cnet.AF_UNIX:
-            cnet.setsockopt(fd, cnet.IPPROTO_TCP, cnet.TCP_NODELAY, cython.address(one), 4)
-        if cnet.connect(fd, cython.cast(cython.pointer(cnet.sockaddr), cython.address(a.storage)), a.size) < 0:
-            if errno != cnet.EINPROGRESS:
-                u.close()
+        for k in range(e.count):
+            i = e.choose(self.poller.now)
+            a = cython.address(e.addresses[i])
+            fd = cnet.socket(a.storage.ss_family, cnet.SOCK_STREAM | cnet.SOCK_NONBLOCK | cnet.SOCK_CLOEXEC, 0)
+            if fd < 0 and errno != cnet.EAFNOSUPPORT:
                 return None
-            u.connecting = True
-        self.poller.watch(u, cnet.EPOLLIN | cnet.EPOLLOUT | cnet.EPOLLRDHUP | cnet.EPOLLET)
-        return u
+            u = Http1Upstream()
+            u.fd = fd
+            if fd >= 0:
+                if a.storage.ss_family != cnet.AF_UNIX:
+                    cnet.setsockopt(fd, cnet.IPPROTO_TCP, cnet.TCP_NODELAY, cython.address(one), 4)
+                failed = cnet.connect(fd, cython.cast(cython.pointer(cnet.sockaddr), cython.address(a.storage)), a.size)
+                u.connecting = failed < 0 and errno == cnet.EINPROGRESS
+            if fd < 0 or (failed < 0 and not u.connecting):
+                u.close()
+                e.mark_down(i, e.resolution, self.poller.now)
+                continue
+            u.core = self
+            u.endpoint = e
+            u.plan = plan
+            u.address_index = i
+            u.resolution = e.resolution
+            u.uses = 1
+            self.poller.watch(u, cnet.EPOLLIN | cnet.EPOLLOUT | cnet.EPOLLRDHUP | cnet.EPOLLET)
+            return u
+        return None
 
     @cython.cfunc
     def resolve(self, e: Endpoint, x: Exchange) -> cython.int:
@@ -296,8 +321,6 @@ class Engine(Core):
     def record(self, x: Exchange) -> cython.int:
         if self.access is not None:
             self.access.record(x)
-        if self.drained is not None and self.exchanges == 0 and not self.drained.done():
-            self.loop.call_soon(self.check_drained)
         return 0
 
     def flush_access_log(self) -> None:
@@ -313,41 +336,38 @@ class Engine(Core):
         listener.engine = self
         listener.port = port
         listener.is_unix = unix
-        listener.accepting = True
         self.poller.watch(listener, cnet.EPOLLIN | (cnet.EPOLLEXCLUSIVE if unix else 0))
         self.listeners.append(listener)
 
-    def drain(self, timeout_s: float):
-        """Stops accepting, lets exchanges finish, closes idle connections; awaitable, over after timeout_s at most."""
+    async def drain(self, timeout_s: float, refusing=lambda: None):
+        """Finishes what there is, within timeout_s. Who has connected, or is about to send a request, gets an answer.
+        `refusing` is called once no request begins any more."""
         listener: Listener
-        self.draining = True
-        for listener in self.listeners:
-            listener.accepting = False
-            self.poller.forget(listener)
-        self.listeners = []
+        deadline = time.monotonic() + timeout_s
+        self.draining = DRAIN
         for entry in list(self.poller.handles):
             if isinstance(entry, Http1Client):
                 cython.cast(Http1Client, entry).drain_idle()
-        return self.wait_drained(timeout_s)
-
-    async def wait_drained(self, timeout_s):
-        import asyncio
-
-        self.drained = self.loop.create_future()
-        self.check_drained()
-        try:
-            await asyncio.wait_for(self.drained, timeout_s)
-        except TimeoutError:
-            self.log.warning("%d requests still ran after %.0f s of draining", self.exchanges, timeout_s)
-        deadline = time.monotonic() + 1
-        while self.active and time.monotonic() < deadline:  # last answers on their way out
+        await asyncio.sleep(ACCEPT_ON_S)
+        for listener in self.listeners:
+            listener.finish()
+        self.listeners = []
+        while self.awaits_requests() and time.monotonic() < deadline:  # half a second at most
+            await asyncio.sleep(0.02)
+        self.draining = DRAIN_LAST
+        refusing()
+        while self.active and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
-        self.drained = None
+        if self.exchanges:
+            self.log.warning("%d requests still ran after %.0f s of draining", self.exchanges, timeout_s)
         self.flush_access_log()
 
-    def check_drained(self):
-        if self.drained is not None and self.exchanges == 0 and not self.drained.done():
-            self.drained.set_result(None)
+    def awaits_requests(self):
+        """Whether a connection is open on which a request may come."""
+        for entry in self.poller.handles:
+            if isinstance(entry, Http1Client) and cython.cast(Http1Client, entry).state == C_HEAD:
+                return True
+        return False
 
     def stats(self) -> dict:
         """Counters since the start, as plain numbers."""
