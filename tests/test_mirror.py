@@ -32,6 +32,7 @@ WHOLE_ROOM = {
     "engine/test_bad_upstreams.py",
     "engine/test_slow_clients.py",
     "engine/test_smuggling.py",
+    "engine/test_websocket.py",
     "plugins/test_documented.py",
     "snapshot/test_golden.py",
     "snapshot/test_incremental.py",

@@ -69,6 +69,7 @@ cdef class Core:
     cdef int path_flags
     cdef bytes server_line              # "Server: ...\r\n"
     cdef bint show_upstream_status
+    cdef dict tunnels                   # route id -> set of exchanges
     cdef object trusted                 # AddressSet or None: who may set X-Forwarded-*
     cdef public object open_trace       # (token) -> LiveTrace or None, for requests with X-Bascule-Debug
     cdef bytes date_line                # "Date: ...\r\n" of this second
@@ -102,6 +103,7 @@ cdef class Downstream(Stream):
     cdef long served                    # requests of this connection
     cdef bint takes_chunks              # HTTP/1.1
     cdef bint close_after
+    cdef bint over                      # a tunnel's client has closed its side
     cdef int interim(self, const char* p, Parsed* m)                  # passes a 1xx on
     cdef int begin_response(self, Exchange x, const char* p, Parsed* m, const char* body, Py_ssize_t n)
     cdef int data(self, Exchange x, const char* p, Py_ssize_t n)      # body bytes in x.body_mode
@@ -120,10 +122,12 @@ cdef class Upstream(Stream):
     cdef UpstreamPlan plan
     cdef bint connecting
     cdef bint reused
+    cdef bint over                      # a tunnel's upstream has closed its side
     cdef long long mark                 # `sent` when this exchange took it
     cdef long long mark_in
     cdef long uses
     cdef int address_index
+    cdef int resolution                 # of the endpoint, that address_index belongs to
     cdef int begin(self, Exchange x)          # its request head has been sent
     cdef int pump(self)                       # the client can take more
     cdef int release(self)                    # the exchange is over
@@ -180,6 +184,7 @@ cdef class Exchange:
     cdef set tried
     cdef list tries                     # [(address, status text, seconds text)] of failed tries
     cdef int left                       # retries left
+    cdef int addresses_left             # of the node's name, not tried yet
     cdef bint no_pool
     # response
     cdef int body_mode
@@ -224,6 +229,7 @@ cdef class Exchange:
     cdef int chunk_up(self, const char* p, Py_ssize_t n) noexcept
     cpdef drop_upstream(self)
     cdef ChainPlan traced(self, ChainPlan plan)
+    cpdef cut(self)
     cpdef Request ensure(self)
     cdef bint wants_body(self) noexcept
     cdef bint may_replay(self) noexcept
@@ -234,6 +240,7 @@ cdef class Exchange:
     cdef int on_response_data(self, const char* p, Py_ssize_t n, bint last)
     cdef int respond(self, Response r, int source)
     cdef int fail(self, int status, str reason)
+    cdef int switch(self)
     cdef int finish(self)
     cdef int client_gone(self)
     cdef int filter_body(self, bytes chunk, bint last)

@@ -297,7 +297,7 @@ class Exchange:
             self.chain = self.plan.chain
             if m.debug >= 0:
                 self.chain = self.traced(self.chain)
-            if m.upgrade and self.plan.websocket and m.method == M_GET:
+            if m.upgrade and self.plan.websocket and m.method == M_GET and not self.has_body:
                 self.websocket = True
             if not self.chain.has_any:
                 return self.connect()
@@ -513,8 +513,8 @@ class Exchange:
         if self.upstream.count == 0:
             return self.fail(503, "no valid upstream node")
         self.left = self.upstream.retries
-        if self.upstream.balancer is not None:
-            self.key = hash_key(self.upstream.upstream, self)
+        if self.upstream.read_key is not None:
+            self.key = self.upstream.read_key(self)
         self.t_connect = self.core.poller.now
         return self.attempt()
 
@@ -525,6 +525,7 @@ class Exchange:
         if self.node < 0:
             return self.fail(502, "all upstream servers tried" if self.tried else "no upstream node has a weight")
         self.endpoint = cython.cast(Endpoint, self.upstream.endpoints[self.node])
+        self.addresses_left = self.endpoint.count - 1
         if self.endpoint.count == 0:
             if self.endpoint.failure is not None:
                 return self.upstream_failed(F_NO_ADDRESS, self.endpoint.failure)
@@ -543,6 +544,7 @@ class Exchange:
         if self.state == X_RESOLVE:
             self.core.poller.now = now_us()
             self.state = X_NEW
+            self.addresses_left = self.endpoint.count - 1
             try:
                 if self.endpoint.count == 0:
                     self.upstream_failed(F_NO_ADDRESS, self.endpoint.failure or "no address")
@@ -819,6 +821,8 @@ class Exchange:
             return 0
         core.upstream_failures += 1
         if u is not None:
+            if reason == F_CONNECT or reason == F_CONNECT_TIMEOUT:
+                self.endpoint.mark_down(u.address_index, u.resolution, core.poller.now)
             unsent = u.sent == u.mark
             silent = u.received == u.mark_in
             stale = u.reused and silent and reason == F_CLOSED
@@ -834,11 +838,14 @@ class Exchange:
                 core.retries += 1
                 self.no_pool = True
                 return self.send_request()
-            if (idempotent or unsent) and silent and self.left > 0:
-                if (
-                    not self.upstream.retry_timeout_us
-                    or core.poller.now - self.t_connect < self.upstream.retry_timeout_us
-                ):
+            if not self.upstream.retry_timeout_us or core.poller.now - self.t_connect < self.upstream.retry_timeout_us:
+                if u is not None and unsent and self.addresses_left > 0:
+                    self.note_try(str(status))
+                    self.addresses_left -= 1
+                    self.held_offset = 0
+                    core.log.warning("upstream %s: %s; trying another address", self.endpoint.host, detail)
+                    return self.send_request()
+                if (idempotent or unsent) and silent and self.left > 0:
                     self.note_try(str(status))
                     core.retries += 1
                     self.left -= 1
@@ -880,18 +887,25 @@ class Exchange:
             self.status = r.status
             bodyless = self.head_request or r.status == 204 or r.status == 304
             self.filtering = len(self.chain.body_filter) > 0 and not self.head_request
-        if bodyless and not self.filtering:
+        if bodyless:
             self.body_mode = BODY_NONE
         elif self.filtering:
-            if (
+            if self.response.body_length is not None and changing(self.chain.body_filter) == 1:
+                cython.cast(object, self.response).remove_header("Content-Length")
+                if self.response.added is None:
+                    self.response.added = []
+                self.response.added.append((b"Content-Length", b"%d" % self.response.body_length))
+                self.body_mode = BODY_PLAIN
+            elif (
                 m.content_length >= 0
                 and not self.head_sent
-                and (self.response.length_kept or observed_only(self.chain.body_filter))
+                and (self.response.length_kept or changing(self.chain.body_filter) == 0)
             ):
                 self.body_mode = BODY_PLAIN
             else:
                 self.body_mode = BODY_CHUNKED if down.takes_chunks else BODY_PLAIN
                 cython.cast(object, self.response).remove_header("Content-Length")
+                self.response.body_length = None
         elif self.head_sent:  # the client waits for a body, but only its head was asked for: an empty one
             self.body_mode = BODY_CHUNKED if down.takes_chunks else BODY_PLAIN
         elif m.content_length >= 0:
@@ -967,6 +981,24 @@ class Exchange:
         return self.finish()
 
     @cython.cfunc
+    def switch(self) -> cython.int:
+        """The upstream has switched protocols: from here on bytes flow both ways, until either side, the time limit or
+        the end of the route ends it."""
+        self.status = 101
+        self.source = 2
+        self.upstream_status = 101
+        self.t_head = self.core.poller.now
+        self.state = X_TUNNEL
+        self.core.tunnels.setdefault(self.route.id, set()).add(self)
+        return 0
+
+    @cython.ccall
+    def cut(self):
+        """Ends a tunnel."""
+        if self.state == X_TUNNEL:
+            self.down.abort()
+
+    @cython.cfunc
     def respond(self, r: Response, source: cython.int) -> cython.int:
         """Answers from here: a plugin's response (source 1) or an error of the gateway's (0)."""
         self.source = source
@@ -1032,6 +1064,11 @@ class Exchange:
                 u.release()
             else:
                 u.cancel()
+        if self.state == X_TUNNEL:
+            others: set = self.core.tunnels[self.route.id]
+            others.discard(self)
+            if not others:
+                del self.core.tunnels[self.route.id]
         self.state = X_DONE
         if self.held_waiter is not None:
             waiter = self.held_waiter
@@ -1210,31 +1247,14 @@ class _Resume:
         self.exchange.resume_after(task, self.step)
 
 
-def hash_key(upstream, exchange):
-    """What the balancer hashes; None: the client's address."""
-    if upstream.type != "chash":
-        return None
-    if upstream.hash_on == "consumer":
-        value = exchange.var("consumer_name")
-    elif upstream.hash_on == "header":
-        value = exchange.var("http_" + upstream.hash_key.replace("-", "_").lower())
-    elif upstream.hash_on == "cookie":
-        value = exchange.var("cookie_" + upstream.hash_key)
-    elif upstream.hash_on == "vars_combinations":
-        from bascule.plugin.kit.template import Template
-
-        value = Template(upstream.hash_key)(exchange.ensure())
-    else:
-        value = exchange.var(upstream.hash_key)
-    return str(value) if value not in (None, "") else exchange.remote_addr
-
-
 @cython.cfunc
-def observed_only(steps: list) -> cython.bint:
+def changing(steps: list) -> cython.int:
+    """How many body filters may change the body."""
+    n: cython.int = 0
     for entry in steps:
         if not cython.cast(Step, entry).observes_body:
-            return False
-    return True
+            n += 1
+    return n
 
 
 @cython.cfunc

@@ -15,7 +15,6 @@ from cython.cimports.bascule.engine.exchange import (
     F_MALFORMED,
     F_READ_TIMEOUT,
     F_SEND_TIMEOUT,
-    X_TUNNEL,
     Downstream,
     Exchange,
     Upstream,
@@ -41,6 +40,8 @@ class Http1Upstream(Upstream):
         if self.fd < 0:
             return 0
         if events & (cnet.EPOLLRDHUP | cnet.EPOLLHUP | cnet.EPOLLERR):
+            if self.over and events & (cnet.EPOLLHUP | cnet.EPOLLERR):
+                return x.down.abort()  # the tunnel's other direction broke too
             self.half_closed = True
             self.readable = True
         elif events & cnet.EPOLLIN:
@@ -80,10 +81,10 @@ class Http1Upstream(Upstream):
             return 0
         if self.connecting:
             return x.upstream_failed(F_CONNECT_TIMEOUT, "connect timed out")
-        if self.wlen:
-            return x.upstream_failed(F_SEND_TIMEOUT, "sending the request timed out")
         if self.state == U_TUNNEL:
             return x.down.abort()
+        if self.wlen:
+            return x.upstream_failed(F_SEND_TIMEOUT, "sending the request timed out")
         if self.state == U_DONE or (self.state == U_HEAD and x.has_body and not x.body_sent):
             self.poller.arm(self, self.plan.read_ms)  # the client is still sending: its own time limit holds
             return 0
@@ -125,7 +126,7 @@ class Http1Upstream(Upstream):
                 self.close()
                 return 0
             down = x.down
-            if down.wlen:
+            if down.wlen or self.over:
                 return 0
             if self.rlen:
                 if self.reserve(16384) < 0:
@@ -141,6 +142,8 @@ class Http1Upstream(Upstream):
                 self.poller.arm(self, self.plan.read_ms)
                 if down.send(self.core.scratch, n) < 0:
                     return down.abort()
+                if down.wlen:
+                    self.poller.arm(down, self.core.send_ms)
                 continue
             if self.rlen:
                 self.rlen += cython.cast(cython.int, n)
@@ -175,7 +178,11 @@ class Http1Upstream(Upstream):
                     return 0
             return self.whole(False)
         if self.state == U_TUNNEL:
-            return x.down.abort()
+            if error or x.down.over:
+                return x.down.abort()
+            self.over = True  # the client is told, and may go on
+            cnet.shutdown(x.down.fd, cnet.SHUT_WR)
+            return 0
         if self.state == U_DONE:
             x.drop_upstream()  # the rest of the request body has nowhere to go
             if x.body_done:
@@ -277,11 +284,7 @@ class Http1Upstream(Upstream):
     def feed_upgrade(self, p: cython.p_const_char, m: cython.pointer(Parsed), r: cython.int) -> cython.int:
         """101: the head goes to the client, then bytes flow both ways."""
         x: Exchange = self.x
-        x.status = 101
-        x.source = 2
-        x.upstream_status = 101
-        x.t_head = self.poller.now
-        x.state = X_TUNNEL
+        x.switch()
         self.state = U_TUNNEL
         self.keep = False
         x.down.tunnel(x, p, m)

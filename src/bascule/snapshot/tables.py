@@ -29,8 +29,9 @@ from bascule.snapshot.faults import Faults
 from bascule.snapshot.global_rules import broken_rules, duplicates, global_instances
 from bascule.snapshot.merged_plugins import MergedPlugins, make_chain
 from bascule.snapshot.plugin_compiler import MakeHost, PluginCompiler, PluginSource, close
+from bascule.snapshot.plugin_groups import PluginGroups
 from bascule.snapshot.plugin_instance import PluginInstance, PluginSet
-from bascule.snapshot.records import Record
+from bascule.snapshot.records import Record, RouteRecord
 from bascule.snapshot.references import Resolve, Resolver, from_environment
 from bascule.snapshot.referring import Referring
 from bascule.snapshot.resource_compiler import ResourceCompiler
@@ -90,6 +91,7 @@ class Tables:
         self._compiler = ResourceCompiler(self._plugins, served or Served())
         self._state = State()
         self._referring = Referring()
+        self._groups = PluginGroups()
         self._routes = RouteTable(self.router)
         self._consumers = ConsumerTable()
         self._global: list[PluginInstance] = []
@@ -136,6 +138,11 @@ class Tables:
         record = self._state.records["upstreams"].get(id)
         return None if record is None else record.upstream
 
+    def has_route(self, id: str) -> bool:
+        """Whether requests can match this route."""
+        record = self._state.records["routes"].get(id)
+        return record is not None and record.enabled
+
     # What operators read.
 
     @property
@@ -163,7 +170,7 @@ class Tables:
         """Never raises for what an item holds: a bad one is told in `errors`, its last good version goes on serving."""
         latest = {(change.kind, change.id): change for change in changes}
         with _gc_paused(len(changes) >= _BULK):
-            return self._commit([self._prepare(item, change) for item, change in latest.items()])
+            return self._commit(self._prepare_all(latest))
 
     def refresh(self) -> Applied:
         """Compiles all anew, as after plugins were reloaded. Instances whose class and conf are the same stay."""
@@ -175,7 +182,7 @@ class Tables:
         changes |= {item: broken.change for item, broken in self._state.broken.items()}
         self._default_metadata.clear()
         with _gc_paused(len(changes) >= _BULK):
-            return self._commit([self._prepare(item, change, anew=True) for item, change in changes.items()])
+            return self._commit(self._prepare_all(changes, anew=True))
 
     def refresh_references(self, changed: Collection[str]) -> Applied:
         """Compiles anew what holds one of these `$secret://` references, which stand for something else now. Other
@@ -188,11 +195,9 @@ class Tables:
             newest = {item: self._state.broken[item].change for item in items if item in self._state.broken}
             if served:
                 changes = {item: _change_of(*item, record) for item, record in served.items()}
-                outcomes = [self._prepare(item, change, anew=True, keep=False) for item, change in changes.items()]
-                errors = self._commit(outcomes).errors
+                errors = self._commit(self._prepare_all(changes, anew=True, keep=False)).errors
             if newest:
-                outcomes = [self._prepare(item, change, anew=True) for item, change in newest.items()]
-                errors = self._commit(outcomes).errors
+                errors = self._commit(self._prepare_all(newest, anew=True)).errors
         return Applied(self.generation, errors)
 
     def _good(self, item: Item) -> Record | None:
@@ -202,6 +207,16 @@ class Tables:
 
     def _record(self, item: Item) -> Record | None:
         return self._state.records.get(item[0], {}).get(item[1])
+
+    def _prepare_all(self, changes: Mapping[Item, Change], *, anew: bool = False, keep: bool = True) -> list[_Outcome]:
+        """Nothing may come between this and the commit."""
+        for item in changes:
+            self._groups.leave(item)
+        outcomes = []
+        for item, change in changes.items():
+            outcomes.append(outcome := self._prepare(item, change, anew=anew, keep=keep))
+            self._groups.enter(item, outcome.record)
+        return outcomes
 
     def _prepare(self, item: Item, change: Change, *, anew: bool = False, keep: bool = True) -> _Outcome:
         """`anew`: also if the value is the same; `keep`: the last good version stays if this one is broken."""
@@ -219,10 +234,32 @@ class Tables:
             return _Outcome(item, old, old, None, change)
         record = self._compiler.compile(change, packed, last_good, faults)
         if not faults:
+            record = self._without_conflict(record, last_good, faults)
+        if not faults:
             return _Outcome(item, old, record, None, change)
         if keep:
             record = last_good or record or old
         return _Outcome(item, old, record, Broken(change, faults.errors(change)), change)
+
+    def _without_conflict(self, record: Record | None, last_good: Record | None, faults: Faults) -> Record | None:
+        """The record, unless a group that one of its plugins names has another conf: then a route that refuses."""
+        found = None if record is None else self._groups.conflict(record)
+        if record is None or found is None:
+            return record
+        (plugin, group), (kind, id) = found
+        faults.add(
+            ("plugins", plugin, "group"),
+            f'"{group}" has another configuration in {kind}/{id}; all of a group must be the same',
+            f"failed to check the configuration of plugin {plugin} err: group conf mismatched",
+            semantic=True,
+        )
+        made = getattr(record, "plugins", None)
+        close([] if made is None else made.plugins_not_in(getattr(last_good, "plugins", None)))
+        if not isinstance(record, RouteRecord):
+            return None
+        record.plugins = None
+        record.refusal = faults.found[0].sentence
+        return record
 
     def _commit(self, outcomes: list[_Outcome]) -> Applied:
         state = self._state
