@@ -53,6 +53,16 @@ def test_two_consumers_with_one_key() -> None:
     assert fault.text == "duplicate key of plugin key-auth found with consumer: a"
 
 
+def test_confs_of_one_group_that_differ() -> None:
+    def limit(count: int) -> dict[str, Any]:
+        return {"plugins": {"limit-count": {"count": count, "time_window": 1, "group": "g"}}}
+
+    items = {("routes", "1"): limit(1), ("routes", "2"): limit(1), ("services", "1"): limit(2)}
+    [(item, fault)] = whole_faults(items)
+    assert item == ("services", "1")
+    assert fault.error_msg == "failed to check the configuration of plugin limit-count err: group conf mismatched"
+
+
 def test_references_of_plugins_are_told_from_others() -> None:
     items: dict[tuple[str, str], dict[str, Any]] = {("routes", "1"): {"upstream_id": "x", "plugins": SPLIT}}
     assert [of_plugins(fault) for _, fault in whole_faults(items)] == [False, True]

@@ -62,3 +62,19 @@ def test_a_unix_node_that_is_not_there_is_502(gateway: Callable[..., Gateway], t
     with server.client() as client:
         assert client.request("GET", "/").status == 502
         assert client.request("GET", "/").status == 502
+
+
+def test_a_node_s_name_as_host(gateway: Callable[..., Gateway], raw_upstream: Start, tmp_path: Path) -> None:
+    six, path = raw_upstream(host="::1"), tmp_path / "upstream.sock"
+    raw_upstream(unix=str(path))
+    upstreams = {"six": {six.address: 1}, "unix": [{"host": f"unix:{path}", "weight": 1}]}
+    routes = [
+        {"id": name, "uri": f"/{name}", "upstream": {"nodes": nodes, "pass_host": "node"}}
+        for name, nodes in upstreams.items()
+    ]
+    server = gateway({"routes": routes})
+    with server.client() as client:
+        for name, host in (("six", six.address), ("unix", "localhost")):
+            account = client.request("GET", f"/{name}").json()
+            assert isinstance(account, dict)
+            assert dict(account["headers"])["Host"] == host

@@ -28,6 +28,7 @@ class NameServer:
         self.records: dict[tuple[str, str], tuple[int, list[str]]] = {}
         self.asked: Counter[str] = Counter()
         self.silent = False
+        self.deaf_to = ""  # a type
         self.heard = threading.Condition()
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind(("127.0.0.1", 0))
@@ -46,7 +47,7 @@ class NameServer:
             with self.heard:
                 self.asked[name] += 1
                 self.heard.notify_all()
-            if self.silent:
+            if self.silent or kind == self.deaf_to:
                 continue
             answer = dns.message.make_response(query)
             answer.flags |= dns.flags.RA
@@ -118,8 +119,8 @@ def test_answers_and_their_ttls(loop: asyncio.AbstractEventLoop, names: NameServ
     assert (sorted(addresses), ttl_s) == (["10.0.0.1", "10.0.0.2"], 30)
     assert run(resolver.resolve("short.test")) == (["10.0.0.3"], 1.0)
     assert run(resolver.resolve("six.test")) == (["2001:db8::1"], 90)
-    assert run(resolver.resolve("dual.test")) == (["10.0.0.4"], 60)
-    assert run(resolver.resolve("Listed."))[0] == ["127.0.0.1"]
+    assert run(resolver.resolve("dual.test")) == (["10.0.0.4", "2001:db8::2"], 60)
+    assert run(resolver.resolve("Listed."))[0] == ["::1", "127.0.0.1"]
     with pytest.raises(NoAddress, match="no such name"):
         run(resolver.resolve("none.test"))
     fixed = Resolver(loop, [names.address], valid_s=7, ipv6=False, hosts={})
@@ -195,6 +196,55 @@ def test_the_gateway_follows_the_dns(
         assert bodies(4) == {b"three": 4}
     assert three.connections
     assert two.connections
+
+
+def test_a_name_with_both_families_uses_what_works(
+    gateway: Callable[..., Gateway], names: NameServer, raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    """IPv4 first; where it refuses, IPv6 at once, without a failed request nor a used-up retry."""
+    six = raw_upstream(answers(response(b"six")), host="::1")
+    names.records = {
+        ("dual.test", "A"): (60, ["127.0.0.1", "127.0.0.2"]),
+        ("dual.test", "AAAA"): (60, ["2001:db8::1", "::1"]),  # the first has no route on a machine without IPv6
+        ("six.test", "AAAA"): (60, ["::1"]),
+    }
+    fresh = {"size": 1, "requests": 1, "idle_timeout": 60}
+    timeout = {"connect": 1, "send": 2, "read": 2}
+    routes = [
+        {
+            "id": name,
+            "uri": f"/{name}",
+            "upstream": {
+                "nodes": {f"{name}.test:{six.port}": 1},
+                "retries": 0,
+                "keepalive_pool": fresh,
+                "timeout": timeout,
+            },
+        }
+        for name in ("dual", "six")
+    ]
+    server = gateway({"routes": routes}, {"apisix": {"dns_resolver": [names.address]}})
+    with server.client() as client:
+        for _ in range(10):
+            assert client.request("POST", "/six", body=b"x").body == b"six"
+            assert client.request("POST", "/dual", body=b"x").body == b"six"
+        four = raw_upstream(answers(response(b"four")), port=six.port)
+        deadline = time.monotonic() + 15
+        while client.request("GET", "/dual").body != b"four":  # what failed is tried again after some seconds
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert four.connections
+    # What refused was left alone from then on.
+    assert server.log.count("trying another address") < 12
+
+
+def test_a_dropped_question_for_ipv6_holds_nothing_up(loop: asyncio.AbstractEventLoop, names: NameServer) -> None:
+    names.records = {("a.test", "A"): (60, ["10.0.0.1"])}
+    names.deaf_to = "AAAA"
+    resolver = Resolver(loop, [names.address], hosts={}, search=False)
+    started = time.monotonic()
+    assert loop.run_until_complete(resolver.resolve("a.test")) == (["10.0.0.1"], 60)
+    assert time.monotonic() - started < 3
 
 
 def same_port(first: RawUpstream, start: Callable[..., RawUpstream], host: str, name: bytes) -> RawUpstream:

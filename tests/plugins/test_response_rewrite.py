@@ -13,7 +13,7 @@ from bascule.plugin.response import Response
 from bascule.plugins.response_rewrite import ResponseRewrite
 from tests.plugins.faults import fault_paths, faults
 from tests.servers.gateway import Gateway
-from tests.servers.raw import RawConnection, RawUpstream
+from tests.servers.raw import RawConnection, RawUpstream, answers, response
 
 HELLO = b"hello world\n"
 FIRST_L = [{"regex": "l", "replace": "L"}]
@@ -296,4 +296,35 @@ def test_served(
             assert (answer.status, answer.body) == (200, b"" if method == "HEAD" else body)
             assert answer.header("X-Rule") == "1"
             assert answer.header("Content-Encoding") is None
+            if "body" in conf and method == "GET":  # known beforehand
+                assert answer.header_values("Content-Length") == [str(len(body))]
+                assert answer.header("Transfer-Encoding") is None
         assert client.request("GET", "/").header("X-Done") == conf.get("headers", {}).get("X-Done")
+
+
+def test_a_replaced_body_with_another_filter_behind_it_or_without_a_place(
+    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    """Two that change the body: its length isn't known beforehand. And statuses that have none."""
+    upstream = {"nodes": {raw_upstream(answers(response(b"old"))).address: 1}}
+    routes = [
+        {
+            "id": "status",
+            "uri": "/204",
+            "plugins": {"response-rewrite": {"body": "new", "status_code": 204}},
+            "upstream": upstream,
+        },
+        {"id": "1", "uri": "/*", "plugins": {"response-rewrite": {"body": "inner"}}, "upstream": upstream},
+    ]
+    rules = [{"id": "1", "plugins": {"response-rewrite": {"filters": [{"regex": "old", "replace": "outer"}]}}}]
+    serving = gateway({"routes": routes, "global_rules": rules})
+    with serving.client() as client:
+        for _ in range(2):
+            answer = client.request("GET", "/204")
+            assert (answer.status, answer.body) == (204, b"")
+            assert answer.header("Content-Length") is None
+            assert answer.header("Transfer-Encoding") is None
+            answer = client.request("GET", "/")
+            assert answer.body == b"inner"
+            assert answer.header("Transfer-Encoding") == "chunked"
+            assert answer.header("Content-Length") is None

@@ -20,6 +20,7 @@ from bascule.admin.json_patch import PatchRefused, apply_json_patch
 from bascule.admin.locks import Gate, NamedLocks
 from bascule.admin.merge import NoSuchPlace, merged, replaced
 from bascule.admin.permit import Permit
+from bascule.admin.plugin_groups import find_mismatch
 from bascule.admin.reader import Reader
 from bascule.admin.reference_check import ReferenceCheck
 from bascule.admin.resource_kind import KINDS, ResourceKind, is_id
@@ -240,6 +241,7 @@ class Administration:
         elif kind in UNIQUE:
             fault, condition = await find_twin(self.store, kind, id, value)
             conditions = (condition,)
+        fault = fault or await find_mismatch(self.store, self.sealer, kind, id, value)
         if fault is not None:
             raise refuse_faults([fault])
         return conditions

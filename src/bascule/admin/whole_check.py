@@ -7,6 +7,7 @@ from typing import Any
 
 from bascule.admin.auth_keys import AuthKey, auth_keys, taken_by
 from bascule.admin.links import dangling, links
+from bascule.admin.plugin_groups import Group, grouped, mismatched
 from bascule.admin.uniqueness import ruled_twice
 from bascule.errors.fault import Fault
 
@@ -15,9 +16,11 @@ Items = Mapping[Item, Mapping[str, Any]]
 
 
 def whole_faults(items: Items) -> Iterator[tuple[Item, Fault]]:
-    """References that lead nowhere, plugins that more than one global rule holds, keys that two consumers share."""
+    """References that lead nowhere, plugins that more than one global rule holds, keys that two consumers share, confs
+    of one group that differ."""
     rules: dict[str, str] = {}
     holders: dict[AuthKey, Item] = {}
+    groups: dict[Group, tuple[Item, dict[str, Any]]] = {}
     for item, value in items.items():
         kind, id = item
         for link in links(kind, id, value):
@@ -28,6 +31,10 @@ def whole_faults(items: Items) -> Iterator[tuple[Item, Fault]]:
                 other = rules.setdefault(name, id)
                 if other != id:
                     yield item, ruled_twice(name, other)
+        for group, conf in grouped(value):
+            first, said = groups.setdefault(group, (item, conf))
+            if said != conf:
+                yield item, mismatched(group, *first)
         if kind in ("consumers", "credentials"):
             for key in auth_keys(value):
                 holder = holders.setdefault(key, item)

@@ -8,14 +8,19 @@ cdef class Endpoint:
     cdef readonly int port
     cdef Address* addresses
     cdef int count                  # addresses known; 0: not resolved yet, or the name has none
+    cdef int preferred              # so many at the front take turns: the IPv4 ones, else all
+    cdef long long* down_until      # us, per address: it refused a connection, others go first
     cdef int next
+    cdef int resolution             # counts the answers that the addresses came from
     cdef readonly bint literal
     cdef readonly str failure       # why the name has no address, or None
     cdef list idle                  # idle connections, the latest last
     cdef list waiters               # exchanges that wait for the first resolution
     cdef readonly long active       # exchanges in flight
     cdef readonly long long picks
-    cdef int choose(self) noexcept
+    cdef int choose(self, long long now) noexcept
+    cdef void mark_down(self, int i, int resolution, long long now) noexcept
+    cdef void take(self, Address* fresh, int n) noexcept
 
 # What the engine keeps for one configured upstream.
 cdef class UpstreamPlan:
@@ -25,6 +30,7 @@ cdef class UpstreamPlan:
     cdef int* schedule              # round robin, unrolled
     cdef int schedule_len
     cdef int cursor
+    cdef object read_key            # hash_key.key_reader
     cdef object balancer            # balance.* for the other types and for many weights; None: schedule
     cdef int connect_ms
     cdef int send_ms

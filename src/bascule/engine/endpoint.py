@@ -5,9 +5,14 @@ limits.
 """
 
 import cython
+from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.address import Address, parse_address
-from cython.cimports.libc.stdlib import free, malloc
+from cython.cimports.libc.stdlib import calloc, free, malloc
+from cython.cimports.libc.string import memcmp
 
+from bascule.engine.hash_key import key_reader
+
+DOWN_US = cython.declare(cython.longlong, 5000000)
 SCHEDULE_LIMIT = 4096  # longest unrolled round robin; beyond it the incremental balancer is used
 
 
@@ -15,18 +20,20 @@ SCHEDULE_LIMIT = 4096  # longest unrolled round robin; beyond it the incremental
 class Endpoint:
     def __init__(self, host: str, port: int):
         a: Address
+        one: cython.pointer(Address)
         self.host = host
         self.port = port
         self.idle = []
         self.waiters = []
         self.literal = parse_address(host, port, cython.address(a))
         if self.literal:
-            self.addresses = cython.cast(cython.pointer(Address), malloc(cython.sizeof(Address)))
-            self.addresses[0] = a
-            self.count = 1
+            one = cython.cast(cython.pointer(Address), malloc(cython.sizeof(Address)))
+            one[0] = a
+            self.take(one, 1)
 
     def __dealloc__(self):
         free(self.addresses)
+        free(self.down_until)
 
     def __repr__(self):
         return f"<Endpoint {self.host}:{self.port} addresses={self.count} idle={len(self.idle)} active={self.active}>"
@@ -38,18 +45,41 @@ class Endpoint:
         i: cython.int = 0
         if hosts:
             fresh = cython.cast(cython.pointer(Address), malloc(cython.sizeof(Address) * len(hosts)))
-            for host in hosts:
+            for host in sorted(hosts, key=_is_ipv6):
                 if parse_address(host, self.port, cython.address(a)):
                     fresh[i] = a
                     i += 1
-            free(self.addresses)
-            self.addresses = fresh
-            self.count = i
-            self.next = 0
+            self.take(fresh, i)
             self.failure = None
         waiters = self.waiters
         self.waiters = []
         return waiters
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def take(self, fresh: cython.pointer(Address), n: cython.int) -> cython.void:
+        """Uses these n addresses from now on; what is known to be down of them still is."""
+        down: cython.p_longlong = cython.cast(cython.p_longlong, calloc(n, cython.sizeof(cython.longlong)))
+        i: cython.int
+        k: cython.int
+        self.preferred = 0
+        for i in range(n):
+            if fresh[i].storage.ss_family != cnet.AF_INET6:
+                self.preferred += 1
+            for k in range(self.count):
+                if fresh[i].size == self.addresses[k].size and not memcmp(
+                    cython.address(fresh[i].storage), cython.address(self.addresses[k].storage), fresh[i].size
+                ):
+                    down[i] = self.down_until[k]
+        if self.preferred == 0:
+            self.preferred = n
+        free(self.addresses)
+        free(self.down_until)
+        self.addresses = fresh
+        self.down_until = down
+        self.count = n
+        self.next = 0
+        self.resolution += 1
 
     def unresolved(self, reason: str) -> list:
         """The name could not be resolved: stale addresses stay in use. Returns the exchanges that waited."""
@@ -60,13 +90,32 @@ class Endpoint:
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def choose(self) -> cython.int:
-        """Index of the address for the next connection: every address of a name takes its turn."""
-        i: cython.int = self.next
-        if i >= self.count:
-            i = 0
-        self.next = i + 1
-        return i
+    def choose(self, now: cython.longlong) -> cython.int:
+        """Index of the address for the next connection: those that work take turns, IPv6 when no IPv4 works (RFC 8305
+        in spirit: a dual-stack name may have a server on one family only)."""
+        i: cython.int
+        k: cython.int
+        best: cython.int = 0
+        for k in range(self.preferred):
+            i = (self.next + k) % self.preferred
+            if self.down_until[i] <= now:
+                self.next = i + 1
+                return i
+        for i in range(self.count):
+            if self.down_until[i] < self.down_until[best]:
+                best = i  # works, or failed the longest ago
+        return best
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def mark_down(self, i: cython.int, resolution: cython.int, now: cython.longlong) -> cython.void:
+        """No connection could be opened to this address: others go first for some seconds."""
+        if resolution == self.resolution and i < self.count:
+            self.down_until[i] = now + DOWN_US
+
+
+def _is_ipv6(host: str) -> bool:
+    return ":" in host
 
 
 def _ms(seconds: object, default_s: float) -> int:
@@ -96,10 +145,8 @@ class UpstreamPlan:
         self.keep = self.keep_idle_ms > 0
         self.pass_host = {"pass": 0, "node": 1, "rewrite": 2}[upstream.pass_host]
         self.rewrite_host = (upstream.upstream_host or "").encode("latin-1")
-        self.node_hosts = [
-            (n.host if n.port == 80 else f"{n.host}:{n.port}").encode("idna" if not n.host.isascii() else "latin-1")
-            for n in nodes
-        ]
+        self.node_hosts = [_authority(n.host, n.port) for n in nodes]
+        self.read_key = key_reader(upstream)
         usable = [n for n in nodes if n.weight > 0]
         one_group = len({n.priority for n in nodes}) <= 1
         if upstream.type == "roundrobin" and one_group and usable:
@@ -143,6 +190,15 @@ class UpstreamPlan:
         if self.balancer is None:
             return -1
         return self.balancer.pick(key, tried or frozenset())
+
+
+def _authority(host: str, port: int) -> bytes:
+    """A node as the Host field names it."""
+    if host.startswith("unix:"):
+        return b"localhost"
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return (host if port == 80 else f"{host}:{port}").encode("latin-1" if host.isascii() else "idna")
 
 
 def _unrolled(weights: list) -> object:

@@ -71,7 +71,7 @@ cdef extern from "unistd.h" nogil:
 
 cdef extern from "errno.h" nogil:
     int errno
-    enum: EAGAIN, EINTR, EINPROGRESS, EMFILE, ENFILE, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT
+    enum: EAGAIN, EINTR, EINPROGRESS, EMFILE, ENFILE, ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT, EAFNOSUPPORT
 
 cdef extern from "time.h" nogil:
     struct timespec:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 MIN_TTL_S = 1.0
 MAX_TTL_S = 3600.0
 RETRY_S = 2.0
+LATE_S = 0.5
 
 log = logging.getLogger("bascule.dns")
 
@@ -111,11 +112,9 @@ class Resolver:
         hosts = self._hosts if self._hosts is not None else read_hosts()
         listed = hosts.get(name.lower().rstrip("."))
         if listed is not None:
-            usable = [a for a in listed if self._ipv6 or ":" not in a]
-            # "localhost" is often listed for both families while servers listen on IPv4 only: IPv4 first and alone.
-            v4 = [a for a in usable if ":" not in a]
-            if v4 or usable:
-                return v4 or usable, MIN_TTL_S * 10
+            usable = [address for address in listed if self._ipv6 or ":" not in address]
+            if usable:
+                return usable, MIN_TTL_S * 10
         return await self._ask(name)
 
     def _resolver(self) -> Any:
@@ -139,25 +138,33 @@ class Resolver:
             resolver = self._resolver()
         except dns.exception.DNSException as error:
             raise NoAddress(f"no name server is configured: {error}") from None
+        kinds = ("A", "AAAA") if self._ipv6 else ("A",)
+        asked = [asyncio.ensure_future(resolver.resolve(name, kind)) for kind in kinds]
+        try:
+            await asyncio.wait(asked[:1])
+            # There are name servers that drop questions for AAAA: they shall not hold up what has addresses.
+            await asyncio.wait(asked, timeout=None if asked[0].exception() else LATE_S)
+        finally:
+            late = [question for question in asked if not question.done()]
+            for question in late:
+                question.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        answers = await asyncio.gather(*(each for each in asked if each not in late), return_exceptions=True)
         addresses: list[str] = []
         ttl_s = MAX_TTL_S
         reason = "no such name"
-        for kind in ("A", "AAAA") if self._ipv6 else ("A",):
-            try:
-                answer = await resolver.resolve(name, kind)
-            except dns.resolver.NXDOMAIN:
-                reason = "no such name"
-                break
-            except dns.resolver.NoAnswer:
+        for answer in answers:
+            if isinstance(answer, dns.resolver.NXDOMAIN):
+                continue
+            if isinstance(answer, dns.resolver.NoAnswer):
                 reason = "the name has no address"
-                continue
-            except (dns.exception.DNSException, OSError) as error:
-                reason = str(error) or type(error).__name__
-                continue
-            addresses += [r.address for r in answer]
-            ttl_s = min(ttl_s, answer.rrset.ttl)
-            if kind == "A" and addresses:
-                break  # a dual-stack server answers on IPv4; AAAA is for names that have nothing else
+            elif isinstance(answer, (dns.exception.DNSException, OSError)):
+                reason = str(answer) or type(answer).__name__
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                addresses += [one.address for one in answer]
+                ttl_s = min(ttl_s, answer.rrset.ttl)
         if not addresses:
             raise NoAddress(reason)
         if self._valid_s is not None:

@@ -63,6 +63,10 @@ class Plugin:
         self.conf = conf
         self.host = host
 
+    def group(self) -> str | None:
+        """The name by which confs of several holders share something: they all must be the same then."""
+        return None
+
     def rewrite(self, request: Request) -> Response | Awaitable[Response | None] | None:
         """First; authentication runs here."""
         return None

@@ -8,6 +8,7 @@ cdef class Response:
     cdef public object body         # bytes of an answer made here; None for an upstream's streamed body
     cdef public str source          # "upstream", "gateway" (an error of ours), "plugin"
     cdef public bint length_kept    # set by a header_filter whose body_filter leaves the length as it is
+    cdef public object body_length  # set by a header_filter whose body_filter makes a body of just this length
     cdef Head head                  # upstream head, None for answers made here
     cdef list added                 # [(name: bytes, value: bytes)] to append to head's fields; None: nothing
     cdef object find(self, str name)

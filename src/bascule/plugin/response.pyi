@@ -8,6 +8,7 @@ class Response:
     body: bytes | None
     source: Literal["upstream", "gateway", "plugin"]
     length_kept: bool
+    body_length: int | None
 
     def __init__(
         self,

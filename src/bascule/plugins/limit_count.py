@@ -146,6 +146,9 @@ class LimitCount(Plugin):
         self.needs_task = True  # type: ignore[misc]
         self.access = self._access_redis  # type: ignore[method-assign]
 
+    def group(self) -> str | None:
+        return self.conf.group
+
     def hooks(self) -> tuple[str, ...]:
         return ("access", "header_filter") if self.conf.show_limit_quota_header else ("access",)
 

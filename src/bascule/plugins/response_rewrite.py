@@ -151,6 +151,7 @@ class ResponseRewrite(Plugin):
         if self.body is not None:
             request.ctx[self.ctx_key] = True
             body_is_new(response)
+            response.body_length = len(self.body)
         elif self.filters:
             coding = response.header("Content-Encoding")
             decode = decoder(coding)
