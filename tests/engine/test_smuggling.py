@@ -73,6 +73,12 @@ HEADS = {
     "te-nbsp": post(b"Transfer-Encoding: \xa0chunked\r\n"),
     "te-kelvin": post("Transfer-Encoding: chun\u212aed\r\n".encode()),
     "te-http10": b"POST /up HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + TAIL,
+    "te-tab-inside": post(b"Transfer-Encoding: chun\tked\r\n"),
+    "te-http10-and-cl": b"POST /up HTTP/1.0\r\n"
+    + HOST
+    + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"
+    + TAIL,
+    "te-fold-before": post(b"X-A: b\r\n Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
     # field lines
     "blank-before-colon": post(b"Transfer-Encoding : chunked\r\n"),
     "tab-before-colon": post(b"Transfer-Encoding\t: chunked\r\n"),
@@ -93,6 +99,13 @@ HEADS = {
     "control-in-value": get(b"X-A: a\x01b\r\n"),
     "delete-in-value": get(b"X-A: a\x7fb\r\n"),
     "escape-in-value": get(b"X-A: \x1b[0m\r\n"),
+    "nul-behind-name": post(b"Content-Length\0: 5\r\n"),
+    "two-colons-name": post(b":Content-Length: 5\r\n"),
+    "name-high-byte-end": post(b"Transfer-Encoding\xff: chunked\r\n"),
+    "vtab-before-colon": post(b"Transfer-Encoding\x0b: chunked\r\n"),
+    "cr-before-colon": post(b"Transfer-Encoding\r: chunked\r\n"),
+    "lf-before-colon": post(b"Transfer-Encoding\n: chunked\r\n"),
+    "lf-cr": post(b"X-A: 1\n\rContent-Length: 5\r\n"),
     "no-colon": get(b"X-A\r\n"),
     "no-name": get(b": value\r\n"),
     "name-with-blank": get(b"X A: 1\r\n"),
@@ -123,6 +136,15 @@ HEADS = {
     "line-relative-target": b"GET up HTTP/1.1\r\n" + HOST + b"\r\n",
     "line-empty-target": b"GET  HTTP/1.1\r\n" + HOST + b"\r\n",
     "line-fragment": b"GET /up#part HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-comma-version": b"GET /up HTTP/1,1\r\n" + HOST + b"\r\n",
+    "line-cr-cr-lf": b"GET /up HTTP/1.1\r\r\n" + HOST + b"\r\n",
+    "line-formfeed": b"GET /up\x0cHTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-nul-behind-method": b"GET\0 /up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-backslashes": b"GET \\\\a.example\\up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-absolute-backslashes": b"GET http:\\\\a.example/up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-bare-lf-before": b"\nGET /up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-two-empty-before": b"\r\n\r\nGET /up HTTP/1.1\r\n" + HOST + b"\r\n",
+    "line-star": b"GET * HTTP/1.1\r\n" + HOST + b"\r\n",
     "tls-hello": b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + b"\0" * 64 + b"\r\n\r\n",
     # Host
     "host-missing": b"GET /up HTTP/1.1\r\n\r\n",
@@ -134,6 +156,22 @@ HEADS = {
     "host-userinfo": b"GET /up HTTP/1.1\r\nHost: me@a.example\r\n\r\n",
     "host-bad-port": b"GET /up HTTP/1.1\r\nHost: a.example:80x\r\n\r\n",
     "host-tab": b"GET /up HTTP/1.1\r\nHost: a\texample\r\n\r\n",
+    "host-port-0": b"GET /up HTTP/1.1\r\nHost: a.example:0\r\n\r\n",
+    "host-port-over": b"GET /up HTTP/1.1\r\nHost: a.example:65536\r\n\r\n",
+    "host-port-empty": b"GET /up HTTP/1.1\r\nHost: a.example:\r\n\r\n",
+    "host-port-minus": b"GET /up HTTP/1.1\r\nHost: a.example:-80\r\n\r\n",
+    "host-two-ports": b"GET /up HTTP/1.1\r\nHost: a.example:80:80\r\n\r\n",
+    "host-only-port": b"GET /up HTTP/1.1\r\nHost: :80\r\n\r\n",
+    "host-empty-label": b"GET /up HTTP/1.1\r\nHost: a..example\r\n\r\n",
+    "host-open-bracket": b"GET /up HTTP/1.1\r\nHost: [::1\r\n\r\n",
+    "host-bad-ipv6": b"GET /up HTTP/1.1\r\nHost: [::g]\r\n\r\n",
+    "host-zone": b"GET /up HTTP/1.1\r\nHost: [fe80::1%25eth0]\r\n\r\n",
+    "host-percent": b"GET /up HTTP/1.1\r\nHost: a%2eexample\r\n\r\n",
+    "host-backslash": b"GET /up HTTP/1.1\r\nHost: a.example\\@b\r\n\r\n",
+    "host-query": b"GET /up HTTP/1.1\r\nHost: a.example?b\r\n\r\n",
+    "host-high-byte": b"GET /up HTTP/1.1\r\nHost: a\xe9.example\r\n\r\n",
+    "absolute-without-host": b"GET http://a.example/up HTTP/1.1\r\n\r\n",
+    "absolute-two-hosts": b"GET http://a.example/up HTTP/1.1\r\n" + HOST + HOST + b"\r\n",
     "absolute-disagrees": b"GET http://b.example/up HTTP/1.1\r\n" + HOST + b"\r\n",
     "absolute-port-disagrees": b"GET http://a.example:81/up HTTP/1.1\r\n" + HOST + b"\r\n",
     "absolute-userinfo": b"GET http://me@a.example/up HTTP/1.1\r\n" + HOST + b"\r\n",
@@ -169,6 +207,15 @@ CHUNKS = {
     "extension-blank": b"5 ; a=b\r\nhello\r\n",
     "extension-open-quote": b'5;a="b\r\nhello\r\n',
     "extension-endless": b"5;" + b"a" * 20_000 + b"\r\nhello\r\n",
+    "extension-quoted-lf": b'5;a="\n"\r\nhello\r\n',
+    "extension-quoted-cr-lf": b'5;a="\r\n"\r\nhello\r\n',
+    "extension-escaped-lf": b'5;a="\\\n"\r\nhello\r\n',
+    "extension-cr-cr": b"5;a\r\r\nhello\r\n",
+    "extension-control": b"5;a=\x01\r\nhello\r\n",
+    "size-16-digits": b"0000000000000005\r\nhello\r\n",
+    "size-comma": b"5,5\r\nhello\r\n",
+    "size-fullwidth": "\uff15\r\nhello\r\n".encode(),
+    "size-then-lf-cr": b"5\n\rhello\r\n",
     "data-too-long": b"3\r\nhello\r\n",
     "data-too-short": b"7\r\nhello\r\n",
     "data-ends-with-lf": b"5\r\nhello\n",
@@ -182,6 +229,13 @@ CHUNKS = {
     "trailer-length": b"0\r\nContent-Length: 5\r\n\r\n",
     "trailer-coding": b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
     "trailer-host": b"0\r\nHost: b.example\r\n\r\n",
+    "trailer-authorization": b"0\r\nAuthorization: Basic YTpi\r\n\r\n",
+    "trailer-cookie": b"0\r\nCookie: a=b\r\n\r\n",
+    "trailer-forwarded": b"0\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n",
+    "trailer-connection": b"0\r\nConnection: close\r\n\r\n",
+    "trailer-content-type": b"0\r\nContent-Type: text/html\r\n\r\n",
+    "trailer-blank-before-colon": b"0\r\nX : 1\r\n\r\n",
+    "trailer-bare-cr": b"0\r\nX: 1\rY: 2\r\n\r\n",
     "trailer-endless": b"0\r\n" + b"X: 1\r\n" * 20_000 + b"\r\n",
 }
 
@@ -243,6 +297,60 @@ def test_it_is_refused_byte_by_byte_too(name: str, served: Gateway, upstream: Ra
             client.send(head[:middle], head[middle:])
         assert answered(client) in ([400], [])
     assert upstream.requests_seen == before
+
+
+# What isn't ambiguous and isn't served either: the answer tells what is the matter.
+TOLD = {
+    "version-1.2": (b"GET /up HTTP/1.2\r\n" + HOST + b"\r\n", 505),
+    "version-0.9": (b"GET /up HTTP/0.9\r\n" + HOST + b"\r\n", 505),
+    "version-2.0": (b"GET /up HTTP/2.0\r\n" + HOST + b"\r\n", 505),
+    "http2-preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0", 505),
+    "endless-method": (b"A" * 100_000, 414),
+    "endless-target": (b"GET /" + b"a" * 100_000, 414),
+    "endless-field": (b"GET /up HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 100_000, 431),
+    "many-fields": (b"GET /up HTTP/1.1\r\n" + HOST + b"X: 1\r\n" * 129 + b"\r\n", 431),
+    "many-names-in-connection": (b"GET /up HTTP/1.1\r\n" + HOST + b"Connection: " + b"a," * 40 + b"a\r\n\r\n", 431),
+    "expect": (post(b"Expect: 200-ok\r\nContent-Length: 5\r\n"), 417),
+    "expect-list": (post(b"Expect: 100-continue, 100-continue\r\nContent-Length: 5\r\n"), 417),
+    "connect": (b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", 405),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_not_served_is_told(name: str, served: Gateway, upstream: RawUpstream) -> None:
+    before = upstream.requests_seen
+    message, status = TOLD[name]
+    with served.client() as client:
+        with contextlib.suppress(ConnectionError):
+            client.send(message)
+        assert client.read_response().status == status
+    assert upstream.requests_seen == before
+
+
+KEPT = ("Host", "Content-Length", "Content-Type", "Authorization", "Cookie", "X-Forwarded-For", "X-Real-IP", "Expect")
+
+
+def test_connection_can_not_name_what_the_upstream_decides_by(served: Gateway) -> None:
+    """Hop-by-hop abuse: a client that names such fields in Connection would have them taken off behind the checks."""
+    named = ", ".join(KEPT)
+    fields = [("Authorization", "Basic YTpi"), ("Cookie", "a=b"), ("Content-Type", "text/x"), ("X-Own", "1")]
+    with served.client() as client:
+        account = client.request("POST", "/up", [("Connection", f"{named}, X-Own"), *fields], b"hello").json()
+    assert isinstance(account, dict)
+    seen = {name.lower(): value for name, value in account["headers"]}
+    assert account["body"] == "hello"
+    assert seen["content-length"] == "5"
+    assert (seen["authorization"], seen["cookie"], seen["content-type"]) == ("Basic YTpi", "a=b", "text/x")
+    assert seen["x-forwarded-for"] == seen["x-real-ip"] == "127.0.0.1"
+    assert "x-own" not in seen
+
+
+def test_one_empty_line_before_a_request_is_no_request(served: Gateway) -> None:
+    with served.client() as client:
+        client.send(b"\r\n" + get(b""))
+        assert client.read_response().status == 200
+        client.send(post(b"Content-Length: 5\r\n", b"hello") + b"\r\n" + get(b""))
+        assert [client.read_response().status for _ in range(2)] == [200, 200]
 
 
 @pytest.mark.parametrize("name", PATHS)

@@ -44,5 +44,10 @@ class Nginx:
         """host:port, as an upstream's `nodes` names it."""
         return f"127.0.0.1:{self.port}"
 
+    def pids(self) -> list[int]:
+        """Master and worker."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [self.process.pid, *map(int, children.split())]
+
     def stop(self) -> None:
         self.process.stop()

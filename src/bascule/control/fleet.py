@@ -56,8 +56,8 @@ class Fleet:
             stopped.cancel()
 
     async def replace(self, workers: int, drain_s: float, leaving: Callable[[int], None]) -> None:
-        """A new process in each place; the old one drains once the new one serves, and just before `leaving` is told its
-        id. Raises StartFailed: then those that were not replaced yet go on."""
+        """A new process in each place; the old one drains once the new one serves, and `leaving` is told its id before.
+        Raises StartFailed: then those that were not replaced yet go on."""
         for worker_id in range(workers):
             fresh = self._launch(worker_id)
             try:
