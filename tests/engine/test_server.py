@@ -120,7 +120,9 @@ def test_a_request_that_comes_as_the_drain_begins_is_answered(
         assert [client.read_response().body for _ in range(requests)] == [b"ok"] * requests
     assert silent.is_closed(timeout_s=3)  # so that the drain has begun
     half.send(REQUEST[20:])
-    assert half.read_response().header("Connection") == "close"
+    answer = half.read_response()  # on a busy machine its time may be over: 408
+    assert answer.status in (200, 408)
+    assert answer.header("Connection") == "close"
     for client in (one, three, half):
         assert client.is_closed(timeout_s=3)
     for client in (one, three, half, silent):

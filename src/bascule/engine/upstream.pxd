@@ -16,6 +16,7 @@ cdef class Http1Upstream(Upstream):
     cdef Core core
     cdef int state
     cdef bint keep              # may be used again
+    cdef int interims           # 1xx of this exchange
     cdef long long left
     cdef Chunk chunk
     cdef int feed(self, const char* p, Py_ssize_t n)

@@ -24,6 +24,8 @@ from cython.cimports.bascule.net.stream import SCRATCH
 from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_scan, chunk_step
 from cython.cimports.bascule.wire.http1 import Parsed, parse_response
 
+INTERIM_LIMIT = cython.declare(cython.int, 1000)
+
 
 @cython.cclass
 class Http1Upstream(Upstream):
@@ -233,6 +235,11 @@ class Http1Upstream(Upstream):
             return 0
         if m.status < 200:
             if m.status != 101:
+                self.interims += 1
+                if self.interims > INTERIM_LIMIT:
+                    x.upstream_failed(F_MALFORMED, "too many interim responses")
+                    return 0
+                self.poller.arm(self, self.plan.read_ms)  # 102 and 103 say: still at work
                 x.down.interim(p, m)
                 return cython.cast(cython.int, r)
             if not x.websocket:
@@ -336,6 +343,7 @@ class Http1Upstream(Upstream):
     @cython.cfunc
     def begin(self, x: Exchange) -> cython.int:
         self.state = U_HEAD
+        self.interims = 0
         if self.connecting:
             self.poller.arm(self, self.plan.connect_ms)
         else:
