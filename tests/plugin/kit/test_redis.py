@@ -47,7 +47,13 @@ def test_one_client_per_settings():
 def test_scripts_run_on_a_real_server(redis_server):
     server = redis_server("secret")
     conf = Conf.model_validate(
-        {"policy": "redis", "redis_host": "127.0.0.1", "redis_port": server.port, "redis_password": "secret"}
+        {
+            "policy": "redis",
+            "redis_host": "127.0.0.1",
+            "redis_port": server.port,
+            "redis_password": "secret",
+            "redis_timeout": 20_000,  # 200 at once, perhaps under a sanitizer
+        }
     )
     script = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 
