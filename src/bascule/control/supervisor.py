@@ -200,6 +200,7 @@ class Supervisor:
                 self._listening.leave()
             else:
                 self._listening.close()
+            self._ignore_signals()
 
     async def _load(self) -> None:
         step = await self._source.load()
@@ -280,6 +281,14 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_stop_signal)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         loop.add_signal_handler(signal.SIGUSR1, self._fleet.send, "reopen")
+
+    @staticmethod
+    def _ignore_signals() -> None:
+        """All is over; a signal that comes now must not look like a crash."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
     def _on_stop_signal(self) -> None:
         if self._stop.is_set():
