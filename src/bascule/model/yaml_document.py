@@ -52,6 +52,8 @@ class YamlDocument:
             raise YamlRefused([(missing.line, "", str(missing))]) from None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
+            if "nesting depth" in (error.problem or ""):  # PyYAML from 6.0.4 on has a limit of its own
+                raise YamlRefused([(mark.line + 1 if mark else None, "", "is nested too deeply")]) from None
             raise YamlRefused([(mark.line + 1 if mark else None, "", _sentence(error))]) from None
         except RecursionError:
             raise YamlRefused([(None, "", "is nested too deeply")]) from None
