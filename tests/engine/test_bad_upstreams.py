@@ -246,8 +246,29 @@ def test_no_listener_is_502_and_silence_is_504(
     ]
     server = gateway({"routes": routes})
     with server.client() as client:
-        assert client.request("GET", "/none").status == 502
-        assert client.request("GET", "/silent").status == 504
+        for path, status in (("/none", 502), ("/silent", 504)):
+            answer = client.request("GET", path)
+            assert answer.status == status
+            assert answer.header("X-APISIX-Upstream-Status") == str(status)
+
+
+def test_the_status_of_every_try_is_told(
+    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    dead = {f"127.0.0.1:{free_port()}": 1 for _ in range(2)}
+    one = raw_upstream(answers(response(b"busy", "503 Busy")))
+    routes = [
+        {"id": "dead", "uri": "/dead", "upstream": {"nodes": dead}},
+        {"id": "busy", "uri": "/busy", "upstream": {"nodes": {next(iter(dead)): 1000, one.address: 1}}},
+        {"id": "none", "uri": "/none", "upstream": {"nodes": {}}},
+        {"id": "plugin", "uri": "/plugin", "plugins": {"fault-injection": {"abort": {"http_status": 503}}}},
+    ]
+    server = gateway({"routes": routes})
+    expected = {"/dead": (502, "502, 502"), "/busy": (503, "502, 503"), "/none": (503, None), "/plugin": (503, None)}
+    with server.client() as client:
+        for path, told in expected.items():
+            answer = client.request("GET", path)
+            assert (answer.status, answer.header("X-APISIX-Upstream-Status")) == told
 
 
 def test_a_stale_pooled_connection_is_replaced_without_the_client_noticing(

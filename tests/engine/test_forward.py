@@ -67,10 +67,12 @@ def test_what_the_gateway_adds(served: Gateway) -> None:
     assert forwarded(seen(served, [("Host", "a.example:81")])) == {
         "x-forwarded-for": ["127.0.0.1"],
         "x-forwarded-proto": ["http"],
-        "x-forwarded-host": ["a.example"],
-        "x-forwarded-port": [str(served.port)],
+        "x-forwarded-host": ["a.example:81"],
+        "x-forwarded-port": ["81"],
         "x-real-ip": ["127.0.0.1"],
     }
+    found = seen(served, [("Host", "[::1]")])
+    assert (found["x-forwarded-host"], found["x-forwarded-port"]) == (["[::1]"], [str(served.port)])
 
 
 def test_without_a_trust_list_x_forwarded_for_is_appended_to_and_the_rest_replaced(served: Gateway) -> None:
@@ -111,6 +113,15 @@ def test_a_trusted_peer_is_believed(gateway: Callable[..., Gateway], upstream: R
         "x-forwarded-proto": ["https"],
         "x-forwarded-host": ["outer.example"],
         "x-forwarded-port": ["443"],
+        "x-real-ip": ["127.0.0.1"],
+    }
+    assert found["forwarded"] == ["for=6.6.6.6"]
+    found = seen(server, [("Host", "a.example:81"), *((name, "") for name, _ in GIVEN[1:4])])
+    assert forwarded(found) == {
+        "x-forwarded-for": ["127.0.0.1"],
+        "x-forwarded-proto": ["http"],
+        "x-forwarded-host": ["a.example:81"],
+        "x-forwarded-port": ["81"],
         "x-real-ip": ["127.0.0.1"],
     }
 

@@ -40,4 +40,5 @@ cdef class Http1Client(Downstream):
     cdef int written(self, int result)
     cdef char* status_line(self, char* o, int status)
     cdef char* put_connection(self, char* o, Exchange x) noexcept
+    cdef char* put_upstream_status(self, char* o, Exchange x)
     cdef char* put_own(self, char* o, bint dated)

@@ -495,6 +495,21 @@ class Http1Client(Downstream):
         return o
 
     @cython.cfunc
+    def put_upstream_status(self, o: cython.p_char, x: Exchange) -> cython.p_char:
+        """What all tries came to, the last one being what this response is about."""
+        text: bytes
+        memcpy(o, b"X-APISIX-Upstream-Status: ", 26)
+        o += 26
+        if x.tries is not None:
+            text = "".join([f"{status}, " for _, status, _ in x.tries]).encode()
+            memcpy(o, cython.cast(cython.p_char, text), len(text))
+            o += len(text)
+        o = put_number(o, x.upstream_status)
+        o[0] = 13
+        o[1] = 10
+        return o + 2
+
+    @cython.cfunc
     def begin_response(
         self,
         x: Exchange,
@@ -521,7 +536,13 @@ class Http1Client(Downstream):
             self.close_after = True
         if x.has_body and not x.body_done and x.req.m.expect_continue and not x.continued:
             self.close_after = True  # whether its body will still come, only the client knows
-        core.need_out(m.head_len + 512 + size_of_added(added) + (cython.cast(cython.int, n) if n <= JOIN_LIMIT else 0))
+        core.need_out(
+            m.head_len
+            + 512
+            + size_of_added(added)
+            + size_of_tries(x)
+            + (cython.cast(cython.int, n) if n <= JOIN_LIMIT else 0)
+        )
         o = core.out
         if r is not None and r.status != m.status:
             o = self.status_line(o, r.status)
@@ -540,11 +561,7 @@ class Http1Client(Downstream):
             memcpy(o, b"Transfer-Encoding: chunked\r\n", 28)
             o += 28
         if x.upstream_status >= 500 or core.show_upstream_status:
-            memcpy(o, b"X-APISIX-Upstream-Status: ", 26)
-            o = put_number(o + 26, x.upstream_status)
-            o[0] = 13
-            o[1] = 10
-            o += 2
+            o = self.put_upstream_status(o, x)
         o = self.put_connection(o, x)
         o[0] = 13
         o[1] = 10
@@ -616,7 +633,7 @@ class Http1Client(Downstream):
                 self.close_after = True
             if self.close_after:
                 self.unread = True
-        core.need_out(1024 + size_of_added(r.added))
+        core.need_out(1024 + size_of_added(r.added) + size_of_tries(x))
         o = self.status_line(core.out, r.status)
         o = put_added(o, r.added)
         o = self.put_own(o, r.find("date") is not None)
@@ -626,6 +643,8 @@ class Http1Client(Downstream):
             o[0] = 13
             o[1] = 10
             o += 2
+        if x.source == 0 and x.upstream_status and (x.upstream_status >= 500 or core.show_upstream_status):
+            o = self.put_upstream_status(o, x)
         o = self.put_connection(o, x)
         o[0] = 13
         o[1] = 10
@@ -753,6 +772,13 @@ class Http1Client(Downstream):
             return ""
         n = format_host(cython.address(a), text)
         return text[:n].decode("ascii")
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def size_of_tries(x: Exchange) -> cython.int:
+    """Room that put_upstream_status needs for them."""
+    return 0 if x.tries is None else 8 * cython.cast(cython.int, len(x.tries))
 
 
 @cython.cfunc

@@ -856,6 +856,8 @@ class Exchange:
                     core.log.warning("upstream %s: %s; trying another node", self.address_text(), detail)
                     return self.attempt()
         core.log.error("upstream %s: %s", self.address_text(), detail)
+        if u is not None:
+            self.upstream_status = status
         return self.fail(status, detail)
 
     # ---- the response

@@ -154,13 +154,14 @@ def own_fields(added: list | None) -> cython.int:
 def forwarded_value(
     p: cython.p_const_char, m: cython.pointer(cython.const[Parsed]), lower: cython.p_const_char, n: cython.int
 ) -> cython.int:
-    """Index of the client's own field of this X-Forwarded-* name, -1."""
+    """Index of the client's own field of this X-Forwarded-* name, -1: none that says something."""
     i: cython.int
     for i in range(m.nfields):
         if (
             m.fields[i].flags & FIELD_FORWARDED
             and not (m.fields[i].flags & FIELD_REMOVED)
             and m.fields[i].name_len == n
+            and m.fields[i].value_len > 0
             and name_is(p + m.fields[i].name_off, lower, n)
         ):
             return i
@@ -335,9 +336,8 @@ def build_request(core: Core, x: Exchange) -> cython.int:
         elif m.host_len > 0:
             memcpy(o, b"X-Forwarded-Host: ", 18)
             o += 18
-            i = bare_host_len(p + m.host_off, m.host_len)
-            memcpy(o, p + m.host_off, i)
-            o += i
+            memcpy(o, p + m.host_off, m.host_len)
+            o += m.host_len
             o[0] = 13
             o[1] = 10
             o += 2
@@ -349,10 +349,25 @@ def build_request(core: Core, x: Exchange) -> cython.int:
             memcpy(o, p + m.fields[i].value_off, m.fields[i].value_len)
             o += m.fields[i].value_len
         else:
-            o = put_number(o, down.local_port)
+            i = bare_host_len(p + m.host_off, m.host_len) + 1 if m.host_len > 0 else 0
+            if i < m.host_len:
+                memcpy(o, p + m.host_off + i, m.host_len - i)
+                o += m.host_len - i
+            else:
+                o = put_number(o, down.local_port)
         o[0] = 13
         o[1] = 10
         o += 2
+    if core.trusted is not None and trusted:
+        for i in range(m.nfields):
+            if (
+                m.fields[i].flags & FIELD_FORWARDED
+                and not (m.fields[i].flags & FIELD_REMOVED)
+                and m.fields[i].name_len == 9
+                and name_is(p + m.fields[i].name_off, b"forwarded", 9)
+            ):
+                memcpy(o, p + m.fields[i].name_off, m.fields[i].end - m.fields[i].name_off)
+                o += m.fields[i].end - m.fields[i].name_off
     o = put_added(o, added)
     if x.websocket:
         memcpy(o, b"Connection: upgrade\r\nUpgrade: ", 30)
