@@ -161,6 +161,7 @@ cdef class Exchange:
     cdef int source                     # 0 gateway, 1 plugin, 2 upstream
     cdef bint head_request              # the client's method is HEAD
     cdef bint head_sent                 # the method sent upstream is: a plugin may have changed it
+    cdef bint asked_body                # a variable of the body was asked for, and nothing of it is held
     cdef bint websocket                 # the client asked for an upgrade and the route allows it
     # request body
     cdef bint has_body
@@ -211,6 +212,7 @@ cdef class Exchange:
     cdef long long received_before
     cdef long long head_bytes           # of the response, as sent
     cdef int start(self)
+    cdef int find_route(self)
     cdef int run(self)
     cdef object run_steps(self, list steps, int i)
     cdef object settle(self, Step step, object result)

@@ -36,11 +36,11 @@ from cython.cimports.libc.string import memcpy
 
 from bascule.engine.held_body import HeldBody
 from bascule.engine.pages import page
-from bascule.engine.plan import chain_plan, steps_of
+from bascule.engine.plan import HOLD, chain_plan, steps_of
 from bascule.engine.suspended import resumed
 
 REPLAY_LIMIT = cython.declare(cython.int, 131072)  # body bytes kept for a retry while no response has begun
-P_REWRITE, P_BROUGHT, P_ACCESS, P_BEFORE_PROXY = 0, 1, 2, 3
+P_REWRITE, P_BROUGHT, P_ACCESS, P_BEFORE_PROXY, P_HOLD = 0, 1, 2, 3, 4
 SUSPENDED = object()
 SOURCES = ("gateway", "plugin", "upstream")
 
@@ -197,6 +197,7 @@ class Exchange:
         self.status = 0
         self.source = 0
         self.websocket = False
+        self.asked_body = False
         self.body_done = False
         self.body_sent = False
         self.continued = False
@@ -242,8 +243,6 @@ class Exchange:
         core: Core = self.core
         m: cython.pointer(Parsed) = cython.address(self.req.m)
         n: cython.int = m.path_len
-        host: cython.p_const_char
-        k: cython.int
         core.requests += 1
         core.exchanges += 1
         self.head_request = m.method == M_HEAD
@@ -268,8 +267,14 @@ class Exchange:
             return self.fail(413, "the request body is announced larger than the limit")
         if core.tables.broken_global is not None:
             return self.fail(503, f"a global rule is broken: {core.tables.broken_global}")
-        host = self.req.data + m.host_off
-        k = m.host_len if m.host_len > 0 else 0
+        return self.find_route()
+
+    @cython.cfunc
+    def find_route(self) -> cython.int:
+        core: Core = self.core
+        m: cython.pointer(Parsed) = cython.address(self.req.m)
+        host: cython.p_const_char = self.req.data + m.host_off
+        k: cython.int = m.host_len if m.host_len > 0 else 0
         while k > 0 and 48 <= host[k - 1] <= 57:
             k -= 1
         if k > 1 and host[k - 1] == 58:
@@ -277,6 +282,14 @@ class Exchange:
         else:
             k = m.host_len if m.host_len > 0 else 0
         self.route = core.router.find(host, k, self.path, self.path_len, m.method, self)
+        if self.asked_body and self.has_body and self.held is None:
+            # A route's conditions go by the body: it is taken in, and the route looked for once more.
+            self.route = None
+            self.ensure()
+            self.steps = HOLD
+            self.step_index = 0
+            self.phase = P_HOLD
+            return self.run()
         if self.route is None:
             self.chain = core.global_plan()
             if m.debug >= 0:
@@ -359,6 +372,10 @@ class Exchange:
     def next_phase(self) -> cython.int:
         """Sets up the next phase; 1: there is none, the request went on its way."""
         rq: Request = self.request
+        if self.phase == P_HOLD:
+            self.steps = None
+            self.find_route()
+            return 1
         if (
             self.phase == P_REWRITE
             and rq.consumer is not None
@@ -775,7 +792,10 @@ class Exchange:
         return 0
 
     def held_body(self):
-        return None if self.held is None else self.held.read()
+        if self.held is None:
+            self.asked_body = True
+            return None
+        return self.held.read()
 
     # ---- failure of the upstream
 

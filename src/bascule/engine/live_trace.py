@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bascule.engine.plan import ChainPlan
+from bascule.engine.plan import ChainPlan, goes_by_body
 from bascule.snapshot.chain import Chain, Hook
 
 HEADER = "X-Bascule-Trace"
@@ -54,7 +54,7 @@ class LiveTrace:
         traced = Chain(
             **hooks, body_filter=getattr(chain, "body_filter", ()), log=getattr(chain, "log", ()), names=("trace",)
         )
-        return ChainPlan(traced)
+        return ChainPlan(traced, chain is not None and goes_by_body(chain))
 
     def hooks(self, phase: str, hooks: Sequence[Hook]) -> tuple[Hook, ...]:
         return tuple(self._noting(phase, hook) for hook in hooks)

@@ -4,6 +4,15 @@
 
 import cython
 
+from bascule.plugin.variables import reads_body
+from bascule.snapshot.chain import PHASES, Hook
+
+MOST_HELD = 64 << 20  # bytes of a body that conditions go by; 413 above it
+
+
+async def hold(request):
+    await request.body(MOST_HELD)
+
 
 @cython.cclass
 class Step:
@@ -21,9 +30,22 @@ def steps_of(hooks) -> list:
     return [Step(hook) for hook in hooks]
 
 
+HOLD = steps_of([Hook(hold, "vars")])
+
+
+def goes_by_body(chain) -> bool:
+    """Whether a plugin's `_meta.filter` asks for something of the request body."""
+    return any(
+        hook.filter is not None and any(map(reads_body, hook.filter.variables))
+        for phase in PHASES
+        for hook in getattr(chain, phase)
+    )
+
+
 @cython.cclass
 class ChainPlan:
-    def __init__(self, chain):
+    def __init__(self, chain, holds=False):
+        """`holds`: as if a filter of it went by the body."""
         self.chain = chain
         self.rewrite = steps_of(chain.rewrite)
         self.access = steps_of(chain.access)
@@ -31,6 +53,10 @@ class ChainPlan:
         self.header_filter = steps_of(chain.header_filter)
         self.body_filter = steps_of(chain.body_filter)
         self.log = steps_of(chain.log)
+        if holds or goes_by_body(chain):
+            # Before any filter is looked at; again before access, since a consumer may have brought such a plugin.
+            self.rewrite = HOLD + self.rewrite
+            self.access = HOLD + self.access
         self.needs_response = bool(self.header_filter or self.body_filter or self.log)
         self.has_any = self.needs_response or bool(self.rewrite or self.access or self.before_proxy)
 

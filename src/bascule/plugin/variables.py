@@ -181,6 +181,11 @@ def _of_exchange(name: str) -> Getter:
     return lambda request: request.own_var(name)
 
 
+def reads_body(name: str) -> bool:
+    """Whether a variable has a value only once the request body is held."""
+    return name.startswith(("post_arg.", "post_arg_")) or name == "request_body"
+
+
 # Longest first: post_arg.x and post_arg_x, upstream_http_x.
 _PREFIXES: tuple[tuple[str, Callable[[str], Getter]], ...] = (
     ("upstream_http_", _upstream_header),
