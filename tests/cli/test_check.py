@@ -79,3 +79,10 @@ def test_configurations_of_the_page_about_secrets(tmp_path: Path) -> None:
         (tmp_path / name).write_text(block)
     done = check(tmp_path, *names)
     assert (done.returncode, done.stdout) == (0, "8 resources, no errors\n")
+
+
+def test_with_a_store_it_says_that_resources_are_checked_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("apisix: {node_listen: 1}")
+    done = check(tmp_path)
+    assert done.returncode == 0
+    assert "the resources are in the embedded store" in done.stdout

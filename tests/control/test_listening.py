@@ -6,6 +6,7 @@ import pytest
 
 from bascule.control.listening import ListenFailed, Listening
 from bascule.model.listen import ListenAddress
+from tests.servers.ports import free_port
 
 LOCAL = ListenAddress(host="127.0.0.1", port=0)
 
@@ -93,3 +94,22 @@ def test_what_a_draining_worker_alone_has_is_let_go_of_with_it() -> None:
         for _ in range(12):  # so that all find the one that is left
             assert connects(port)
     listening.close()
+
+
+def test_what_was_retired_is_taken_back_when_it_is_asked_for_again() -> None:
+    """New settings didn't work out: the old addresses are still ours, though some workers left them already."""
+    old, new = (ListenAddress(host="127.0.0.1", port=free_port()) for _ in range(2))
+    listening = Listening()
+    listening.open((old,), 2, 16)
+    kept = listening.of(1)[0].fd
+    listening.open((new,), 2, 16)
+    listening.retire(0)
+    listening.open((old,), 2, 16)
+    assert listening.of(1)[0].fd == kept
+    listening.close_retired()
+    assert connects(old.port)
+    assert not connects(new.port)
+    with pytest.raises(ListenFailed, match="in use"):
+        Listening().open((old,), 1, 16)
+    listening.close()
+    assert not connects(old.port)

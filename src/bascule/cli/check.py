@@ -12,8 +12,8 @@ from bascule.errors.config_error import ConfigRefused
 
 
 def check(config: Path | None, files: list[Path]) -> int:
-    """Prints every error of config.yaml, of plugins' code and of the resources in `files` (by default those that `run`
-    would serve); 0 when there is none, else 1."""
+    """Prints every error of config.yaml, of plugins' code and of the resources in `files` (by default those of the
+    standalone file, if there is one); 0 when there is none, else 1."""
     missing = missing_modules()
     if missing:
         return fail(f"not compiled: {', '.join(missing)}; build the package again (pip install .)")
@@ -26,24 +26,25 @@ def check(config: Path | None, files: list[Path]) -> int:
         print(text)
     if found:
         return fail(f"{count(len(found), 'error')} in {count(resources, 'resource')}")
-    print(f"{count(resources, 'resource')}, no errors")
+    provider = configured.settings.provider
+    if not files and provider in ("sqlite", "etcd") and not configured.resources_path.exists():
+        where = "the embedded store" if provider == "sqlite" else "etcd"
+        print(f"{configured.file}: no errors; the resources are in {where}, where the Admin API checks each write")
+    else:
+        print(f"{count(resources, 'resource')}, no errors")
     return 0
 
 
 def _look(configured: Configured, files: list[Path]) -> tuple[int, list[str]]:
     """The number of resources, and every error."""
-    from bascule.observe.metrics import Metrics
+    from bascule.cli.checking_tables import checking_tables
     from bascule.plugin.registry import Registry
-    from bascule.snapshot.checking_host import CheckingHost
-    from bascule.snapshot.references import from_environment
-    from bascule.snapshot.tables import Tables
     from bascule.store.file import FileStore
 
     settings = configured.settings
     configured.allow_imports()
     found: list[str] = []
     resources = 0
-    metrics = Metrics()
     for path in files or [configured.resources_path]:
         if files and not path.exists():
             found.append(f"{path}: there is no such file")
@@ -54,14 +55,7 @@ def _look(configured: Configured, files: list[Path]) -> tuple[int, list[str]]:
         owner = configured.file if loaded.plugins is None else path
         code = [f"plugin code {reason}" for reason in registry.errors.values()]
         code += [f"{owner}: $.plugins: there is no plugin {name!r}" for name in registry.unknown]
-        tables = Tables(
-            registry,
-            lambda plugin, holder: CheckingHost(plugin, holder, settings.attr.get(plugin) or {}, metrics),
-            settings.apisix.router.http,
-            delete_uri_tail_slash=settings.apisix.delete_uri_tail_slash,
-            resolve=from_environment(os.environ),
-            checking=True,
-        )
+        tables = checking_tables(settings, registry)
         tables.apply(loaded.changes)
         resources += len(loaded.changes)
         errors = sorted((*loaded.errors, *store.locate(tables.refused)), key=lambda error: error.line or 0)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from bascule.admin.configs import Configs, ConfigsRefused, PlanChanged, exported
 from bascule.admin.history import NO_HISTORY, History, NoRevision
+from bascule.cli.checking_tables import checking_tables
 from bascule.cli.composition import debug_key, make_parts
 from bascule.cli.gateway_client import Change as Wanted
 from bascule.cli.gateway_client import GatewayRefused, PlanOutdated, Told
@@ -16,11 +17,7 @@ from bascule.cli.settings_file import Configured
 from bascule.cli.whole_configuration import make_whole
 from bascule.engine.live_trace import make_token
 from bascule.model.change import Change
-from bascule.observe.metrics import Metrics
-from bascule.snapshot.checking_host import CheckingHost
 from bascule.snapshot.explanation import NotARequest, explain
-from bascule.snapshot.references import from_environment
-from bascule.snapshot.tables import Tables
 from bascule.store.entry import Conflict, Origin, StoreUnavailable
 from bascule.store.generated import SecretFileRefused
 from bascule.store.standalone import read_standalone
@@ -50,7 +47,7 @@ class OfflineGateway:
             raise
         self._store = parts.store
         self._configured, self._settings = configured, configured.settings
-        self._registry, self._metrics = parts.registry, Metrics()
+        self._registry = parts.registry
         whole = make_whole(configured, parts.registry, parts.validator, parts.store, parts.sealer)
         self._configs: Configs = whole.configs
         self._secrets = whole.secrets
@@ -86,13 +83,7 @@ class OfflineGateway:
     def explain(self, asked: Told) -> Told:
         document = self.export(revision=None, times=False, hide_secrets=False)
         apisix = self._settings.apisix
-        tables = Tables(
-            self._registry,
-            lambda plugin, holder: CheckingHost(plugin, holder, self._settings.attr.get(plugin) or {}, self._metrics),
-            apisix.router.http,
-            delete_uri_tail_slash=apisix.delete_uri_tail_slash,
-            resolve=from_environment(os.environ),
-        )
+        tables = checking_tables(self._settings, self._registry)
         tables.apply([Change(item.kind, item.id, item.value) for item in read_standalone(document).items])
         try:
             return explain(tables, asked, (apisix.match_uri_encoded_slash, apisix.normalize_uri_like_servlet))

@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from bascule.control.boot import Socket
 from bascule.model.listen import ListenAddress
@@ -20,19 +20,28 @@ class ListenFailed(Exception):
     """An address can't be listened on; the text says why."""
 
 
+class _Retired(NamedTuple):
+    """A socket that is no longer asked for; `worker`: whose own it is, None: all workers'."""
+
+    address: ListenAddress
+    worker: int | None
+    sock: socket.socket
+
+
 class Listening:
     """The sockets of each address: as many as workers, but a Unix socket is one that all share."""
 
     def __init__(self) -> None:
         self._sockets: dict[ListenAddress, list[socket.socket]] = {}
-        self._retired: list[tuple[int | None, socket.socket]] = []  # with the worker whose own it is
+        self._retired: list[_Retired] = []
         self._used: tuple[ListenAddress, ...] = ()
         self._chosen: dict[ListenAddress, ListenAddress] = {}  # what port 0 became
 
     def open(
         self, addresses: tuple[ListenAddress, ...], workers: int, backlog: int, *, beside_orphans: bool = False
     ) -> None:
-        """Listens on `addresses`, with what is open already; what is no longer asked for stays until `close_retired`.
+        """Listens on `addresses`, with what is open already; what is no longer asked for stays until `close_retired`,
+        and is taken back when it is asked for again before.
         `beside_orphans`: workers of a killed gateway may still have the addresses. Raises ListenFailed, and has then
         changed nothing."""
         opened: list[tuple[ListenAddress, socket.socket]] = []
@@ -45,7 +54,9 @@ class Listening:
                     if address.path:
                         sock = _open_unix(address.path, backlog, beside_orphans)
                     else:
-                        sock = _open_tcp(address, have == 0 and not beside_orphans, backlog)
+                        ours = {retired.worker: retired.sock for retired in self._retired if retired.address == address}
+                        alone = have == 0 and not beside_orphans and not ours
+                        sock = ours.get(have) or _open_tcp(address, alone, backlog)
                     if address.port == 0 and not address.path:
                         address = address.model_copy(update={"port": sock.getsockname()[1]})
                         self._chosen[wanted] = address
@@ -54,8 +65,10 @@ class Listening:
             except OSError as error:
                 if address.host == "::" and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                     continue  # a machine without IPv6: the IPv4 wildcard beside it serves
+                retired = {id(one.sock) for one in self._retired}
                 for taken, sock in opened:
-                    sock.close()
+                    if id(sock) not in retired:
+                        sock.close()
                     if taken.path:
                         os.unlink(taken.path)
                 reason = (error.strerror or str(error)).lower()
@@ -63,16 +76,20 @@ class Listening:
             used.append(address)
         for address, sock in opened:
             self._sockets.setdefault(address, []).append(sock)
+        back = {id(sock) for _, sock in opened}
+        self._retired = [one for one in self._retired if id(one.sock) not in back]
         self._used = tuple(used)
         for address in [address for address in self._sockets if address not in self._used]:
             sockets = self._sockets.pop(address)
-            self._retired += [(None if address.path else worker, sock) for worker, sock in enumerate(sockets)]
+            self._retired += [
+                _Retired(address, None if address.path else worker, sock) for worker, sock in enumerate(sockets)
+            ]
             if address.path:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(address.path)
         for address, sockets in self._sockets.items():
             if not address.path:
-                self._retired += list(enumerate(sockets))[workers:]
+                self._retired += [_Retired(address, worker, sock) for worker, sock in enumerate(sockets)][workers:]
                 del sockets[workers:]
 
     @property
@@ -118,18 +135,19 @@ class Listening:
     def retire(self, worker: int) -> None:
         """Lets go of what is no longer asked for and was this worker's own: it is about to drain, and takes what is
         queued there."""
-        for owner, sock in self._retired:
-            if owner == worker:
-                turn_away(sock.fileno())
-                sock.close()
-        self._retired = [(owner, sock) for owner, sock in self._retired if owner != worker]
+        self._let_go([one for one in self._retired if one.worker == worker])
+        self._retired = [one for one in self._retired if one.worker != worker]
 
     def close_retired(self) -> None:
         """Once no worker that is to go on uses them."""
-        for _, sock in self._retired:
-            turn_away(sock.fileno())
-            sock.close()
+        self._let_go(self._retired)
         self._retired.clear()
+
+    @staticmethod
+    def _let_go(retired: Iterable[_Retired]) -> None:
+        for one in retired:
+            turn_away(one.sock.fileno())
+            one.sock.close()
 
     def close(self) -> None:
         """Workers that have these sockets too take what is queued, and nothing new joins the queue."""

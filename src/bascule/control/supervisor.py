@@ -349,8 +349,7 @@ class Supervisor:
             self._report.count(generation)
         self._fleet.send("changes", generation, packed)
         self._progress.take(generation, step.revision)
-        if not self._fleet.slots:
-            self._progress.reach(generation)
+        self._advance()
 
     async def _follow(self) -> None:
         """Sends what changes to every worker."""
@@ -379,10 +378,8 @@ class Supervisor:
 
     def _take_nothing(self, step: Step) -> None:
         """The store has a new revision, and nothing in it concerns workers."""
-        generation = self._configuration.generation
-        self._progress.take(generation, step.revision)
-        if all(slot.generation >= generation for slot in self._fleet.slots):
-            self._progress.reach(generation)
+        self._progress.take(self._configuration.generation, step.revision)
+        self._advance()
 
     async def _look_after_plugins(self) -> None:
         """Loads users' plugins anew when their files change; on SIGHUP config.yaml too."""
@@ -534,8 +531,8 @@ class Supervisor:
                 waiting.set()
 
     def _advance(self) -> None:
-        """Worth a look after any worker said how far it is, or ended."""
-        generation = self._fleet.least_generation()
+        """Worth a look after a step, and after any worker said how far it is, or ended."""
+        generation = self._fleet.least_generation() if self.workers else self._configuration.generation
         if generation is not None:
             self._progress.reach(generation)
 
