@@ -41,11 +41,13 @@ def with_gateway(config: Path | None, work: Callable[[GatewayClient, Configured]
 def connect(configured: Configured, *, create: bool) -> GatewayClient:
     """The gateway that runs; the store itself when nothing listens. Raises GatewayRefused."""
     from bascule.cli.http_gateway import HttpGateway, NothingListens
-    from bascule.cli.offline_gateway import OfflineGateway
 
     if configured.settings.serves_admin:
         try:
             return HttpGateway(configured)
         except NothingListens:
-            pass
+            pass  # its store, then
+    # Half a second of imports that only this way needs.
+    from bascule.cli.offline_gateway import OfflineGateway
+
     return OfflineGateway(configured, create=create)
