@@ -151,7 +151,7 @@ def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -
             OpenApi(
                 Schemas(parts.registry), version=package_version("bascule"), resources=parts.store is not None
             ).handlers(),
-            ExplainApi(supervisor.explain, partial(make_token, debug_key(configured))).handlers(),
+            ExplainApi(supervisor.questions.explain, partial(make_token, debug_key(configured))).handlers(),
         ),
     )
     listen = admin.admin_listen

@@ -14,10 +14,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import Any
 
 from bascule.control.boot import Boot
+from bascule.control.collector import Collector
 from bascule.control.configuration import Configuration
 from bascule.control.file_limit import raise_file_limit
 from bascule.control.fleet import Fleet, StartFailed
@@ -30,6 +30,7 @@ from bascule.control.listening import ListenFailed, Listening
 from bascule.control.logs import LEVELS
 from bascule.control.orphans import orphans_gone, there_are_orphans
 from bascule.control.progress import Progress
+from bascule.control.questions import Questions
 from bascule.control.report import Report
 from bascule.control.secret_keeper import Answer, SecretKeeper
 from bascule.control.service_manager import tell_service_manager
@@ -39,16 +40,12 @@ from bascule.engine.shared_counters import SharedCounters
 from bascule.errors.config_error import ConfigRefused
 from bascule.model.change import Change
 from bascule.model.settings import Settings
-from bascule.observe.metrics import Metrics
 
 log = logging.getLogger("bascule.supervisor")
 
 SECRETS_AT_START_S = 3.0  # secret managers get so long before workers serve without what they didn't say
 SECRETS_OF_CHANGE_S = 1.0  # and so long before a change that needs something new of them is sent
 LOOK_S = 0.1  # at the files of users' plugins
-COLLECT_S = 1.0
-COLLECT_TIMEOUT_S = 2.0
-EXPLAIN_TIMEOUT_S = 5.0
 
 
 class Supervisor:
@@ -74,8 +71,6 @@ class Supervisor:
         self._read_launch = read_launch
         self._upgrade_address = upgrade_address
         self._debug_key = debug_key
-        self._asking: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._numbers = count(1)
         self._services: dict[str, HttpService] = {}
         self._notify = os.environ.pop("NOTIFY_SOCKET", None)
         self._handed = False
@@ -85,14 +80,14 @@ class Supervisor:
         self._enabled = launch.settings.plugins
         self._secrets = SecretKeeper(self._tell_secrets, os.environ, refresh_s=launch.settings.bascule.secret_refresh)
         self._report = Report()
-        self._metrics = Metrics()
-        self._collected: dict[WorkerSlot, asyncio.Event] = {}
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
         self._reload = asyncio.Event()
         self._listening = Listening()
         self._counters = SharedCounters.create(launch.settings.bascule.shared_counters * 64)
         self._fleet = Fleet(self._boot, self._fds, self._on_message, self._on_end)
+        self._collector = Collector(self._fleet)
+        self.questions = Questions(self._fleet)
         self._started = time.time()
 
     @property
@@ -326,7 +321,7 @@ class Supervisor:
         self._following = loop.create_task(self._follow(), name="follow the configuration")
         tasks = [
             loop.create_task(self._look_after_plugins(), name="watch users' plugins"),
-            loop.create_task(self._collect_often(), name="collect metrics"),
+            loop.create_task(self._collector.run(), name="collect metrics"),
             handing,
         ]
         try:
@@ -519,16 +514,9 @@ class Supervisor:
             slot.serving = False
             self._advance()
         elif kind == "explained":
-            asking = self._asking.pop(message[1], None)
-            if asking is not None and not asking.done():
-                asking.set_result(message[2])
+            self.questions.answer(*message[1:])
         elif kind in ("metrics", "drained"):
-            delta, stats = message[-2:]
-            self._metrics.merge(delta, str(slot.pid))
-            slot.stats = stats
-            waiting = self._collected.get(slot)
-            if waiting is not None:
-                waiting.set()
+            self._collector.take(slot, *message[-2:])
 
     def _advance(self) -> None:
         """Worth a look after a step, and after any worker said how far it is, or ended."""
@@ -544,11 +532,8 @@ class Supervisor:
         self._locating = asyncio.get_running_loop().create_task(locate_and_tell(), name="locate errors")
 
     def _on_end(self, slot: WorkerSlot) -> None:
-        self._metrics.forget(str(slot.pid))
+        self._collector.forget(slot)
         self._advance()
-        waiting = self._collected.get(slot)
-        if waiting is not None:
-            waiting.set()
 
     def _not_ready(self) -> str | None:
         slot = self._fleet.not_ready()
@@ -556,48 +541,14 @@ class Supervisor:
             return f"worker {slot.worker_id if slot else 0} has not received the configuration"
         return None
 
-    # ---- questions
-
-    async def explain(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """What a worker would do with a request (snapshot/explanation.py); `error_msg` alone: why that isn't told."""
-        slot = next((slot for slot in self._fleet.slots if slot.ready.is_set()), None)
-        if slot is None:
-            return {"error_msg": "no worker serves at present"}
-        number = next(self._numbers)
-        answer = self._asking[number] = asyncio.get_running_loop().create_future()
-        slot.send("explain", number, asked)
-        try:
-            async with asyncio.timeout(EXPLAIN_TIMEOUT_S):
-                told: dict[str, Any] = await answer
-        except TimeoutError:
-            return {"error_msg": f"worker {slot.worker_id} gave no answer within {EXPLAIN_TIMEOUT_S:.0f} s"}
-        finally:
-            self._asking.pop(number, None)
-        return told
-
     # ---- metrics and status
 
-    async def _collect_often(self) -> None:
-        while True:
-            await asyncio.sleep(COLLECT_S)
-            self._fleet.send("collect", 0)
-            self._fleet.warn_of_silence()
-
     async def collect(self) -> bytes:
-        """Asks every worker for its latest numbers; the text for Prometheus."""
-        waits = []
-        for slot in self._fleet.slots:
-            if slot.ready.is_set():
-                event = self._collected[slot] = asyncio.Event()
-                slot.send("collect", 1)
-                waits.append(asyncio.create_task(event.wait()))
-        if waits:
-            _, late = await asyncio.wait(waits, timeout=COLLECT_TIMEOUT_S)
-            for task in late:
-                task.cancel()
-        self._collected.clear()
+        """Every worker's latest numbers, as text for Prometheus."""
+        await self._collector.refresh()
+        metrics = self._collector.metrics
         set_gateway_metrics(
-            self._metrics,
+            metrics,
             self._fleet,
             prefix=str((self.settings.attr.get("prometheus") or {}).get("metric_prefix", "apisix_")),
             generation=self._configuration.generation,
@@ -606,7 +557,7 @@ class Supervisor:
             store_ok=not self._report.store and self._source.trouble is None,
             evictions=self._counters.evictions,
         )
-        return self._metrics.render()
+        return metrics.render()
 
     def details(self) -> dict[str, Any]:
         """What operators and the tests look at. `generation`: what every worker serves."""
