@@ -1,5 +1,6 @@
 """The gateway itself, as a user starts it: `bascule run` from this interpreter's environment."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -149,9 +150,18 @@ class Gateway:
             time.sleep(0.01)
 
     def worker_pids(self) -> list[int]:
-        """The process ids of the workers: the supervisor's children."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
+        """The process ids of the workers: the supervisor's living children.
+
+        From every process's parent: task/*/children is documented to miss some while others come and go.
+        """
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                    if int(parent) == self.process.pid and state != "Z":
+                        found.append(int(entry.name))
+        return sorted(found)
 
     def restart(self) -> None:
         """Stops it and starts it again, with the same files; the log begins anew."""

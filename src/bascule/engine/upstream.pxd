@@ -26,3 +26,4 @@ cdef class Http1Upstream(Upstream):
     cdef int ended(self, bint error)
     cdef int unpool(self)
     cdef int whole(self, bint surplus)
+    cdef bint lags(self) noexcept

@@ -25,6 +25,7 @@ from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_sc
 from cython.cimports.bascule.wire.http1 import Parsed, parse_response
 
 INTERIM_LIMIT = cython.declare(cython.int, 1000)
+LARGE_REQUEST = cython.declare(cython.longlong, 65536)  # below it, the kernel holds a request that nobody reads
 
 
 @cython.cclass
@@ -363,6 +364,7 @@ class Http1Upstream(Upstream):
             or self.rlen
             or self.uses >= self.plan.keep_requests
             or self.core.draining
+            or (self.sent - self.mark > LARGE_REQUEST and self.lags())
         ):
             self.close()
             return 0
@@ -373,6 +375,14 @@ class Http1Upstream(Upstream):
         idle.append(self)
         self.poller.arm(self, self.plan.keep_idle_ms)
         return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def lags(self) -> cython.bint:
+        """Whether it answered before it took in what was sent to it: then it will sooner close than read the rest."""
+        waiting: cython.int = 0
+        cnet.ioctl(self.fd, cnet.SIOCOUTQ, cython.address(waiting))
+        return waiting > 0
 
     @cython.cfunc
     def cancel(self) -> cython.int:

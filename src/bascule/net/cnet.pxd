@@ -12,6 +12,12 @@ cdef extern from "sys/epoll.h" nogil:
     enum: EPOLLET, EPOLLEXCLUSIVE, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
     enum: EPOLL_CLOEXEC
 
+cdef extern from "sys/ioctl.h" nogil:
+    int ioctl(int, unsigned long, ...)
+
+cdef extern from "linux/sockios.h" nogil:
+    enum: SIOCOUTQ
+
 cdef extern from "sys/uio.h" nogil:
     struct iovec:
         void* iov_base
