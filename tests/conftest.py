@@ -94,3 +94,17 @@ def gateway(server_stack: ExitStack, server_directory: Callable[[str], Path]) ->
         return server
 
     return start
+
+
+@pytest.fixture
+def grpc_server(server_stack: ExitStack) -> Callable[..., Any]:
+    """grpc_server(options=None) -> tests.servers.grpc_server.GrpcServer with .port, .address."""
+    # Imported here: gRPC takes its time, and most tests don't need it.
+    from tests.servers.grpc_server import GrpcServer
+
+    def start(**options: Any) -> GrpcServer:
+        server = GrpcServer(**options)
+        server_stack.callback(server.stop)
+        return server
+
+    return start

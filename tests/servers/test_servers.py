@@ -3,8 +3,10 @@
 import contextlib
 from collections.abc import Callable
 
+import grpc
 import pytest
 
+from tests.servers.grpc_server import GrpcClient, GrpcServer, framed, messages, unframed
 from tests.servers.nginx import Nginx
 from tests.servers.process import ServerFailed
 from tests.servers.raw import Closed, RawClient, RawConnection, RawUpstream, answers, response
@@ -81,3 +83,41 @@ def test_a_failing_script_fails_the_test() -> None:
         assert client.is_closed()
     with pytest.raises(AssertionError, match="not what was expected"):
         upstream.stop()
+
+
+def test_grpc_calls_of_every_kind(grpc_server: Callable[..., GrpcServer]) -> None:
+    server = grpc_server()
+    m = messages()
+    with GrpcClient(server.port) as client:
+        assert client.SayHello(m.HelloRequest(name="Ada"), timeout=20).message == "Hello Ada"
+        parts = client.Repeat(m.RepeatRequest(payload=b"x", count=3), timeout=20)
+        assert [part.payload for part in parts] == [b"x"] * 3
+        sent = [m.Blob(payload=b"a" * size) for size in (1, 20, 300)]
+        summary = client.Collect(iter(sent), timeout=20)
+        assert (summary.count, summary.bytes) == (3, 321)
+        assert list(client.Chat(iter(sent), timeout=20)) == sent
+        assert client.Deadline(m.HelloRequest()).left_ms == -1
+        assert 0 < client.Deadline(m.HelloRequest(), timeout=20).left_ms <= 30_000
+    assert server.calls["Deadline"] == 2
+    body = framed(m.Blob(payload=b"abc")) + framed(b"")
+    assert [m.Blob.FromString(part) for part in unframed(body)] == [m.Blob(payload=b"abc"), m.Blob()]
+
+
+def test_grpc_errors_metadata_and_cancellation(grpc_server: Callable[..., GrpcServer]) -> None:
+    server = grpc_server()
+    m = messages()
+    with GrpcClient(server.port) as client:
+        details = m.Status(code=9, message="inner")
+        with pytest.raises(grpc.RpcError) as failed:
+            client.Fail(m.FailRequest(code=9, message="not now", details=details), timeout=20)
+        assert (failed.value.code(), failed.value.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "not now")
+        trailing = dict(failed.value.trailing_metadata())
+        assert m.Status.FromString(trailing["grpc-status-details-bin"]) == details
+        reply, call = client.Metadata.with_call(m.HelloRequest(), metadata=[("x-own-bin", b"\0\1")], timeout=20)
+        assert {pair.name: pair.value for pair in reply.received}["x-own-bin"] == b"\0\1"
+        assert dict(call.initial_metadata())["x-initial-bin"] == b"\x00\x01\xff"
+        assert dict(call.trailing_metadata())["x-trailing"] == "two"
+        slow = client.Slow.future(m.SlowRequest(ms=60_000))
+        server.wait_called("Slow")
+        slow.cancel()
+        server.wait_cancelled()

@@ -128,6 +128,12 @@ cdef class Upstream(Stream):
     cdef long uses
     cdef int address_index
     cdef int resolution                 # of the endpoint, that address_index belongs to
+    cdef bint bare                      # takes body bytes without HTTP/1.1's chunk framing
+    # The request, in this order; each 0 or -1: broken. What isn't taken at once counts as wlen.
+    cdef int send_head(self, Exchange x, const char* p, int n, bint last)   # as build_request wrote it; last: no body
+    cdef int send_body(self, const char* p, Py_ssize_t n)     # with the framing that its head announced, unless bare
+    cdef int send_chunk(self, const char* p, Py_ssize_t n)    # bytes to be framed here
+    cdef int end_body(self, bint chunked)                     # chunked: it went by send_chunk
     cdef int begin(self, Exchange x)          # its request head has been sent
     cdef int pump(self)                       # the client can take more
     cdef int release(self)                    # the exchange is over
@@ -227,8 +233,6 @@ cdef class Exchange:
     cdef int response_end(self)
     cdef int push_held(self)
     cdef int upstream_deaf(self)
-    # one chunk of a body chunked anew; -1: broken
-    cdef int chunk_up(self, const char* p, Py_ssize_t n) noexcept
     cpdef drop_upstream(self)
     cdef ChainPlan traced(self, ChainPlan plan)
     cpdef cut(self)

@@ -143,6 +143,22 @@ class Upstream(Stream):
     """The interface of the upstream's side; engine/upstream.py speaks HTTP/1.1."""
 
     @cython.cfunc
+    def send_head(self, x: Exchange, p: cython.p_const_char, n: cython.int, last: cython.bint) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def send_body(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def send_chunk(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def end_body(self, chunked: cython.bint) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
     def begin(self, x: Exchange) -> cython.int:
         raise NotImplementedError
 
@@ -582,7 +598,7 @@ class Exchange:
         rq: Request = self.request
         u: Upstream
         n: cython.int
-        body: bytes
+        body: bytes = None if rq is None else rq.body_out
         m: cython.pointer(Parsed) = cython.address(self.req.m)
         u = core.acquire(self, self.endpoint, self.upstream)
         if u is None:
@@ -598,26 +614,22 @@ class Exchange:
         n = build_request(core, self)
         self.state = X_SENT
         self.t_sent = core.poller.now
-        if u.send(core.out, n) < 0:
+        if u.send_head(self, core.out, n, not self.has_body and body is None) < 0:
             return self.upstream_failed(F_CONNECT if u.connecting else F_CLOSED, "the request could not be sent")
-        if self.has_body:
-            if rq is not None and rq.body_out is not None:
-                body = rq.body_out
-                if u.send(body, len(body)) < 0 and self.upstream_deaf() < 0:
-                    return 0
-                if self.body_done:
-                    self.body_sent = True
-            elif self.held is not None:
-                self.held_offset = 0
-            elif self.replay_len:
-                if u.send(self.replay, self.replay_len) < 0 and self.upstream_deaf() < 0:
-                    return 0
-                if self.body_done:
-                    self.body_sent = True
-        elif rq is not None and rq.body_out is not None:
-            body = rq.body_out
-            if u.send(body, len(body)) < 0 and self.upstream_deaf() < 0:
+        if body is not None:
+            if (u.send_body(body, len(body)) < 0 or u.end_body(False) < 0) and self.upstream_deaf() < 0:
                 return 0
+            self.body_sent = self.has_body and self.body_done
+        elif self.held is not None:
+            self.held_offset = 0
+            self.body_sent = False
+        elif self.has_body and (self.replay_len or self.body_done):
+            if self.replay_len and u.send_body(self.replay, self.replay_len) < 0 and self.upstream_deaf() < 0:
+                return 0
+            if self.body_done:
+                if u.end_body(False) < 0 and self.upstream_deaf() < 0:
+                    return 0
+                self.body_sent = True
         u.begin(self)
         if self.has_body and not self.body_sent and self.down is not None:
             self.down.resume()
@@ -645,31 +657,16 @@ class Exchange:
             if u is None or u.wlen:
                 return 0
             piece = self.held.piece(self.held_offset)
-            if self.recode:
-                if self.chunk_up(piece, len(piece)) < 0:
-                    self.upstream_deaf()
-                    return 0
-            elif u.send(piece, len(piece)) < 0:
+            if (u.send_chunk(piece, len(piece)) if self.recode else u.send_body(piece, len(piece))) < 0:
                 self.upstream_deaf()
                 return 0
             self.held_offset += len(piece)
         if self.body_done and not self.body_sent:
             self.body_sent = True
-            if self.recode and self.up is not None and self.up.send(b"0\r\n\r\n", 5) < 0:
+            if self.up is not None and self.up.end_body(self.recode) < 0:
                 self.upstream_failed(F_CLOSED, "the request body could not be sent")
                 return 0
         return 1
-
-    @cython.cfunc
-    @cython.exceptval(check=False)
-    def chunk_up(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
-        head: cython.char[24]
-        k: cython.int = chunk_head(head, n)
-        if n == 0:
-            return 0
-        if self.up.send2(head, k, p, n) < 0 or self.up.send(b"\r\n", 2) < 0:
-            return -1
-        return 0
 
     @cython.cfunc
     def body_in(
@@ -704,16 +701,16 @@ class Exchange:
             return 0
         if self.recode:
             self.replay_lost = True
-            if k and self.chunk_up(data, k) < 0 and self.upstream_deaf() < 0:
+            if k and self.up.send_chunk(data, k) < 0 and self.upstream_deaf() < 0:
                 return 0
-            if last:
-                if self.up.send(b"0\r\n\r\n", 5) < 0 and self.upstream_deaf() < 0:
-                    return 0
-                return self.request_body_end()
-            return 0
-        if self.forward_body(p, n) < 0:
+        elif self.up.bare:
+            if k and self.forward_body(data, k) < 0:
+                return 0
+        elif self.forward_body(p, n) < 0:
             return 0
         if last:
+            if self.up is not None and self.up.end_body(self.recode) < 0 and self.upstream_deaf() < 0:
+                return 0
             return self.request_body_end()
         return 0
 
@@ -732,7 +729,7 @@ class Exchange:
                     self.replay = grown
                 memcpy(self.replay + self.replay_len, p, n)
                 self.replay_len += cython.cast(cython.int, n)
-        if n and self.up.send(p, n) < 0:
+        if n and self.up.send_body(p, n) < 0:
             return self.upstream_deaf()
         return 0
 
@@ -1277,26 +1274,3 @@ def changing(steps: list) -> cython.int:
         if not cython.cast(Step, entry).observes_body:
             n += 1
     return n
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def chunk_head(out: cython.p_char, n: cython.Py_ssize_t) -> cython.int:
-    """Size line of a chunk of n bytes; its length."""
-    digits: cython.char[20]
-    k: cython.int = 0
-    i: cython.int = 0
-    d: cython.int
-    while n > 0:
-        d = cython.cast(cython.int, n & 15)
-        digits[k] = cython.cast(cython.char, 48 + d if d < 10 else 87 + d)
-        n >>= 4
-        k += 1
-    while k > 0:
-        k -= 1
-        out[i] = digits[k]
-        i += 1
-    out[i] = 13
-    out[i + 1] = 10
-    return i + 2

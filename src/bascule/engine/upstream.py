@@ -339,6 +339,30 @@ class Http1Upstream(Upstream):
         self.state = U_DONE
         return x.response_end()
 
+    # ---- the request
+
+    @cython.cfunc
+    def send_head(self, x: Exchange, p: cython.p_const_char, n: cython.int, last: cython.bint) -> cython.int:
+        return self.send(p, n)
+
+    @cython.cfunc
+    def send_body(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        return self.send(p, n)
+
+    @cython.cfunc
+    def send_chunk(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        head: cython.char[24]
+        k: cython.int = chunk_head(head, n)
+        if n == 0:
+            return 0
+        if self.send2(head, k, p, n) < 0:
+            return -1
+        return self.send(b"\r\n", 2)
+
+    @cython.cfunc
+    def end_body(self, chunked: cython.bint) -> cython.int:
+        return self.send(b"0\r\n\r\n", 5) if chunked else 0
+
     # ---- life
 
     @cython.cfunc
@@ -394,3 +418,26 @@ def error_text(error: int) -> str:
     import os
 
     return os.strerror(error).lower()
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def chunk_head(out: cython.p_char, n: cython.Py_ssize_t) -> cython.int:
+    """Size line of a chunk of n bytes; its length."""
+    digits: cython.char[20]
+    k: cython.int = 0
+    i: cython.int = 0
+    d: cython.int
+    while n > 0:
+        d = cython.cast(cython.int, n & 15)
+        digits[k] = cython.cast(cython.char, 48 + d if d < 10 else 87 + d)
+        n >>= 4
+        k += 1
+    while k > 0:
+        k -= 1
+        out[i] = digits[k]
+        i += 1
+    out[i] = 13
+    out[i + 1] = 10
+    return i + 2
