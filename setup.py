@@ -13,6 +13,8 @@ SANITIZE = os.environ.get("BASCULE_SANITIZE") == "1"
 
 FLAGS = ["-O3", "-g", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-Wno-unused-function"]
 LINK: list[str] = []
+# Whose headers scripts/setup installs.
+LIBRARIES = {"engine.http2_client": ["nghttp2"], "engine.http2_upstream": ["nghttp2"]}
 if SANITIZE:
     FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize=vptr"]
     LINK = ["-fsanitize=address,undefined"]
@@ -25,6 +27,7 @@ setup(
                 [str(SRC / (name.replace(".", "/") + ".py"))],
                 extra_compile_args=FLAGS,
                 extra_link_args=LINK,
+                libraries=LIBRARIES.get(name, []),
                 depends=[str(p) for p in SRC.glob("**/*.pxd")],
             )
             for name in COMPILED
