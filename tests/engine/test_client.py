@@ -27,6 +27,12 @@ def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iter
     upstream = {"nodes": {board.address: 1}, "timeout": timeout}
     routes = [
         {"id": "ws", "uri": "/ws/*", "enable_websocket": True, "upstream": upstream},
+        {
+            "id": "filtered",
+            "uri": "/filtered/*",
+            "plugins": {"response-rewrite": {"filters": [{"regex": "hello", "replace": "bye"}]}},
+            "upstream": upstream,
+        },
         {"id": "all", "uri": "/*", "upstream": {**upstream, "timeout": {**timeout, "read": 5}}},
     ]
     config = {"nginx_config": {"http": {"client_max_body_size": "0"}}}
@@ -289,6 +295,26 @@ def test_trailers_pass_both_ways(client: RawClient, board: Switchboard) -> None:
         answer = client.read_response()
         assert (answer.body, answer.trailers) == (b"hello", [("X-Sum", "42")])
         assert (requests[-1].body, requests[-1].trailers) == (b"abc", [("X-End", "7")])
+
+
+def test_trailers_of_a_response_that_is_chunked_anew_stay(client: RawClient, board: Switchboard) -> None:
+    @board.on("/filtered/trailers")
+    def _(up: RawConnection, head: Message) -> None:
+        up.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        for byte in b"0\r\nX-Sum: 42 \r\nX-More:\r\n\r\n":
+            up.send(bytes([byte]))
+
+    @board.on("/filtered/none")
+    def _(up: RawConnection, head: Message) -> None:
+        up.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+
+    for _ in range(2):
+        client.send(b"GET /filtered/trailers HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = client.read_response()
+        assert (answer.body, answer.trailers) == (b"bye", [("x-sum", "42"), ("x-more", "")])
+        client.send(b"GET /filtered/none HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = client.read_response()
+        assert (answer.body, answer.trailers) == (b"bye", [])
 
 
 EXPECT = b"POST %b HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bascule.wire.chunk import ChunkScanner
+from bascule.wire.chunk import ChunkScanner, trailer_fields
 from fuzz import reference
 from fuzz.targets import run_chunks
 
@@ -118,6 +118,15 @@ def test_runs_of_data_come_one_by_one() -> None:
     assert scanner.step(data[6:]) == (7, 5, 2)
     assert scanner.step(data[13:])[0] == 7
     assert scanner.done
+
+
+def test_fields_of_a_trailer_section() -> None:
+    assert trailer_fields(b"X-Sum: 42\t\r\ngrpc-Status:0\r\nX:\r\n\r\n") == [
+        (b"x-sum", b"42"),
+        (b"grpc-status", b"0"),
+        (b"x", b""),
+    ]
+    assert trailer_fields(b"\r\n") == []
 
 
 def test_huge_chunks_are_skipped_not_looked_at() -> None:

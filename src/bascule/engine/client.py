@@ -19,6 +19,7 @@ from cython.cimports.bascule.engine.exchange import (
     Downstream,
     Exchange,
     Upstream,
+    last_chunk,
 )
 from cython.cimports.bascule.engine.forward import (
     SKIP_LENGTH,
@@ -616,8 +617,10 @@ class Http1Client(Downstream):
 
     @cython.cfunc
     def end(self, x: Exchange) -> cython.int:
+        text: bytes
         if x.body_mode == BODY_CHUNKED:
-            return self.written(self.send(b"0\r\n\r\n", 5))
+            text = last_chunk(x.trailers)
+            return self.written(self.send(text, len(text)))
         return 0
 
     @cython.cfunc

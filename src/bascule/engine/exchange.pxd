@@ -183,6 +183,7 @@ cdef class Exchange:
     cdef int replay_cap
     cdef bint replay_lost
     cdef long long body_bytes           # request body received
+    cdef list request_trailers          # [(lower-case name, value)], bytes, or None; set before its end is told
     # upstream choice
     cdef UpstreamPlan upstream
     cdef int node
@@ -196,6 +197,7 @@ cdef class Exchange:
     # response
     cdef int body_mode
     cdef bint response_done
+    cdef list trailers                  # of the response, as request_trailers; set before response_end()
     cdef int upstream_status
     cdef bint filtering                 # body_filter hooks are installed for this response
     cdef long long response_left        # announced length still to go out when body_mode is BODY_PLAIN; -1 unknown
@@ -253,3 +255,6 @@ cdef class Exchange:
     cdef int run_header_filters(self)
     cdef int wake_holder(self)
     cdef void reset(self) noexcept
+
+# The end of a chunked body.
+cdef bytes last_chunk(list trailers)

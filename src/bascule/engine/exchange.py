@@ -231,6 +231,7 @@ class Exchange:
         self.replay_len = 0
         self.replay_lost = False
         self.body_bytes = 0
+        self.request_trailers = None
         self.upstream = None
         self.endpoint = None
         self.key = None
@@ -239,6 +240,7 @@ class Exchange:
         self.no_pool = False
         self.body_mode = BODY_NONE
         self.response_done = False
+        self.trailers = None
         self.upstream_status = 0
         self.filtering = False
         self.task = None
@@ -1264,6 +1266,13 @@ class _Resume:
 
     def __call__(self, task):
         self.exchange.resume_after(task, self.step)
+
+
+@cython.cfunc
+def last_chunk(trailers: list | None) -> bytes:
+    if trailers is None:
+        return b"0\r\n\r\n"
+    return b"0\r\n" + b"".join([name + b": " + value + b"\r\n" for name, value in trailers]) + b"\r\n"
 
 
 @cython.cfunc

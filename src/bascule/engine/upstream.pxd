@@ -19,11 +19,13 @@ cdef class Http1Upstream(Upstream):
     cdef int interims           # 1xx of this exchange
     cdef long long left
     cdef Chunk chunk
+    cdef bytes trailer_section  # what came of it, while it is incomplete
     cdef int feed(self, const char* p, Py_ssize_t n)
     cdef int feed_head(self, const char* p, Py_ssize_t n)
     cdef int feed_upgrade(self, const char* p, Parsed* m, int r)
     cdef int feed_body(self, const char* p, Py_ssize_t n)
     cdef int ended(self, bint error)
     cdef int unpool(self)
+    cdef int keep_trailers(self, bytes piece)
     cdef int whole(self, bint surplus)
     cdef bint lags(self) noexcept

@@ -18,11 +18,14 @@ from cython.cimports.bascule.engine.exchange import (
     Downstream,
     Exchange,
     Upstream,
+    last_chunk,
 )
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.stream import SCRATCH
-from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_scan, chunk_step
+from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_scan, chunk_step, trailer_bytes
 from cython.cimports.bascule.wire.http1 import Parsed, parse_response
+
+from bascule.wire.chunk import trailer_fields
 
 INTERIM_LIMIT = cython.declare(cython.int, 1000)
 LARGE_REQUEST = cython.declare(cython.longlong, 65536)  # below it, the kernel holds a request that nobody reads
@@ -304,6 +307,7 @@ class Http1Upstream(Upstream):
         r: cython.Py_ssize_t = n
         off: cython.Py_ssize_t = 0
         k: cython.Py_ssize_t = n
+        t: cython.int
         done: cython.bint = False
         self.poller.arm(self, self.plan.read_ms)
         if self.state == U_LENGTH:
@@ -317,7 +321,11 @@ class Http1Upstream(Upstream):
                 r = chunk_scan(cython.address(self.chunk), p, n)
                 k = r
             else:
+                t = trailer_bytes(cython.address(self.chunk))
                 r = chunk_step(cython.address(self.chunk), p, n, cython.address(off), cython.address(k))
+                t = trailer_bytes(cython.address(self.chunk)) - t
+                if r >= t and t > 0:
+                    self.keep_trailers(p[r - t : r])
             if r < 0:
                 x.upstream_failed(F_MALFORMED, "the chunked response body is malformed")
                 return 0
@@ -329,6 +337,19 @@ class Http1Upstream(Upstream):
         if done:
             self.whole(r < n)
         return cython.cast(cython.int, r)
+
+    @cython.cfunc
+    def keep_trailers(self, piece: bytes) -> cython.int:
+        """More of the trailer section came."""
+        if self.trailer_section is not None:
+            piece = self.trailer_section + piece
+        if self.chunk.state != CHUNK_DONE:
+            self.trailer_section = piece
+            return 0
+        self.trailer_section = None
+        if len(piece) > 2:
+            self.x.trailers = trailer_fields(piece)
+        return 0
 
     @cython.cfunc
     def whole(self, surplus: cython.bint) -> cython.int:
@@ -361,7 +382,11 @@ class Http1Upstream(Upstream):
 
     @cython.cfunc
     def end_body(self, chunked: cython.bint) -> cython.int:
-        return self.send(b"0\r\n\r\n", 5) if chunked else 0
+        text: bytes
+        if not chunked:
+            return 0
+        text = last_chunk(self.x.request_trailers)
+        return self.send(text, len(text))
 
     # ---- life
 
@@ -369,6 +394,7 @@ class Http1Upstream(Upstream):
     def begin(self, x: Exchange) -> cython.int:
         self.state = U_HEAD
         self.interims = 0
+        self.trailer_section = None
         if self.connecting:
             self.poller.arm(self, self.plan.connect_ms)
         else:

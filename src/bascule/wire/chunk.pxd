@@ -42,6 +42,9 @@ cdef Py_ssize_t chunk_step(
 # -1 malformed.
 cdef Py_ssize_t chunk_scan(Chunk* s, const char* p, Py_ssize_t n) noexcept nogil
 
+# Bytes consumed of the trailer section: the fields, in the end with the last CRLF.
+cdef int trailer_bytes(const Chunk* s) noexcept nogil
+
 # For tests and fuzzing.
 cdef class ChunkScanner:
     cdef Chunk s

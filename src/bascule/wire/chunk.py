@@ -257,6 +257,20 @@ def chunk_scan(s, p, n):
     return i
 
 
+def trailer_bytes(s):
+    return s.line if s.state > CHUNK_DATA_LF or s.state == CHUNK_DONE else 0
+
+
+def trailer_fields(section: bytes) -> list:
+    """The fields of a trailer section that the scanner let pass: [(lower-case name, value)]."""
+    found: list = []
+    for line in section.split(b"\r\n"):
+        if line:
+            name, _, value = line.partition(b":")
+            found.append((name.lower(), value.strip(b" \t")))
+    return found
+
+
 class ChunkScanner:
     def __cinit__(self):
         chunk_reset(cython.address(self.s))

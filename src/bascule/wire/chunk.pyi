@@ -1,3 +1,5 @@
+def trailer_fields(section: bytes) -> list[tuple[bytes, bytes]]: ...
+
 class ChunkScanner:
     """The scanner with its state, for tests and fuzzing; the engine calls the C functions."""
 
