@@ -353,3 +353,86 @@ def normalise(path: bytes, keep_encoded_slash: bool = False, servlet: bool = Fal
         elif not ends_in_slash:
             kept.append(segment)
     return b"/" + b"/".join(kept) + (b"/" if kept and ends_in_slash else b"")
+
+
+PROXY_LINE = re.compile(
+    rb"PROXY (?:UNKNOWN(?: [^\r\n]*)?|TCP(4|6) ([^ \r\n]+) ([^ \r\n]+) ([0-9]{1,5}) ([0-9]{1,5}))\r\n"
+)
+PROXY_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+PROXY_MAX = 4096
+
+
+def plain_address(text: str, version: int) -> str:
+    """An address as it is usually written, IPv4 inside IPv6 as IPv4."""
+    need("%" not in text, "a zone")
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        raise Refused(400, "no address") from None
+    need(parsed.version == version, "the other family")
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
+
+
+def crc32c(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def parse_proxy(data: bytes) -> tuple[int, str | None, int, str | None, int]:
+    """(length, source, its port, destination, its port) of a PROXY header at the start of data."""
+    if data[:1] == b"\r":
+        return parse_proxy_binary(data)
+    need(data[:6] == b"PROXY "[: len(data)], "no signature")
+    line = data[:107].partition(b"\n")
+    if not line[1]:
+        need(len(data) < 107, "line too long")
+        raise Incomplete
+    match = PROXY_LINE.fullmatch(line[0] + b"\n")
+    need(match, "no PROXY line")
+    assert match is not None
+    if match[1] is None:
+        return match.end(), None, 0, None, 0
+    ports = [int(port) for port in match.group(4, 5)]
+    need(all(b"%d" % port == text for port, text in zip(ports, match.group(4, 5), strict=True)), "leading zeros")
+    need(max(ports) < 65536, "no port")
+    source, destination = (plain_address(text.decode("latin-1"), int(match[1])) for text in match.group(2, 3))
+    return match.end(), source, ports[0], destination, ports[1]
+
+
+def parse_proxy_binary(data: bytes) -> tuple[int, str | None, int, str | None, int]:
+    need(data[:12] == PROXY_SIGNATURE[: len(data)], "no signature")
+    if len(data) < 16:
+        raise Incomplete
+    end = 16 + int.from_bytes(data[14:16], "big")
+    need(data[12] in (0x20, 0x21), "neither LOCAL nor PROXY")
+    need(end <= PROXY_MAX, "too long")
+    if len(data) < end:
+        raise Incomplete
+    if data[12] == 0x20 or data[13] == 0:
+        return end, None, 0, None, 0
+    need(data[13] in (0x11, 0x21, 0x31), "not a stream")
+    size = {0x11: 4, 0x21: 16, 0x31: 108}[data[13]]
+    at = 16 + 2 * size + (4 if size < 108 else 0)
+    need(at <= end, "addresses cut")
+    found: tuple[int, str | None, int, str | None, int] = (end, None, 0, None, 0)
+    if size < 108:
+        version = 4 if size == 4 else 6
+        ends = [ipaddress.ip_address(data[16 + k * size : 16 + (k + 1) * size]) for k in (0, 1)]
+        texts = [plain_address(str(one), version) for one in ends]
+        ports = [int.from_bytes(data[k : k + 2], "big") for k in (at - 4, at - 2)]
+        found = (end, texts[0], ports[0], texts[1], ports[1])
+    while at < end:
+        need(at + 3 <= end, "a TLV cut")
+        length = int.from_bytes(data[at + 1 : at + 3], "big")
+        need(at + 3 + length <= end, "a TLV too long")
+        if data[at] == 3:
+            need(length == 4, "a checksum of another size")
+            zeroed = data[: at + 3] + bytes(4) + data[at + 7 : end]
+            need(crc32c(zeroed) == int.from_bytes(data[at + 3 : at + 7], "big"), "another checksum")
+        at += 3 + length
+    return found

@@ -3,6 +3,7 @@
 A check returns the outcome's label, which tells the fuzzer whether it saw something new, and raises AssertionError.
 """
 
+import ipaddress
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from bascule.wire import http1
 from bascule.wire.chunk import ChunkScanner
 from bascule.wire.head import Head
+from bascule.wire.proxy_protocol import ProxyHeader, build_proxy_header, crc32c
 from bascule.wire.target import is_plain, normalise
 from fuzz import reference
 
@@ -193,6 +195,51 @@ def check_target(data: bytes, rng: random.Random) -> str:
     return f"{None if plain is None else min(plain.count(b'/'), 6)} {is_plain(path)} {min(path.count(b'%'), 6)}"
 
 
+def check_proxy(data: bytes, rng: random.Random) -> str:
+    header = ProxyHeader()
+    size = header.read(data)
+    wanted = attempt(lambda: reference.parse_proxy(data))
+    if isinstance(wanted, reference.Refused):
+        assert size == -1, f"the reference refuses ({wanted.reason}), got {size}"
+        return wanted.reason
+    if isinstance(wanted, reference.Incomplete):
+        assert size == 0, f"incomplete, got {size}"
+        return f"incomplete {min(len(data), 20)}"
+    ends = [end and str(ipaddress.ip_address(end)) for end in (header.source, header.destination)]
+    got = (size, ends[0], header.source_port, ends[1], header.destination_port)
+    assert got == wanted, f"{got!r}, reference: {wanted!r}"
+    cut = rng.randint(0, size - 1)
+    assert ProxyHeader().read(data[:cut]) == 0, f"a verdict on the first {cut} bytes of a good header"
+    return f"good {header.version} {header.source is None} {size // 20}"
+
+
+PROXY_V2 = build_proxy_header(2, "203.0.113.7", 4711, "192.0.2.1", 443)
+PROXY_TLVS = PROXY_V2[:15] + b"\x1a" + PROXY_V2[16:] + b"\x02\x00\x04a.ex\x03\x00\x04\0\0\0\0"
+PROXY_SEEDS = (
+    b"PROXY TCP4 203.0.113.7 192.0.2.1 4711 443\r\nGET /",
+    b"PROXY TCP6 2001:db8::1 ::ffff:1.2.3.4 1 65535\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"PROXY UNKNOWN a b 1 2\r\n",
+    PROXY_V2 + b"GET /",
+    build_proxy_header(2, "2001:db8::1", 1, "::1", 2),
+    build_proxy_header(2, None, 0, None, 0),
+    PROXY_V2[:13] + b"\x31\x00\xd8" + bytes(216),
+    PROXY_TLVS[:-4] + crc32c(PROXY_TLVS).to_bytes(4, "big"),
+)
+PROXY_WORDS = (
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN",
+    b"127.0.0.1 ",
+    b"::1 ",
+    b"256",
+    b"\x21\x11\x00\x0c",
+    b"\x20\x00\x00\x00",
+    b"\x03\x00\x04",
+    b"\xe0\x00\x00",
+    reference.PROXY_SIGNATURE,
+)
 HOST = b"Host: a.example\r\n"
 NAMES = (
     b"Content-Length: 5\r\n",
@@ -292,5 +339,6 @@ TARGETS = {
         Target("response", RESPONSE_SEEDS, NAMES + NAMED + WORDS, check_response),
         Target("chunk", CHUNK_SEEDS, CHUNK_WORDS, check_chunk),
         Target("target", TARGET_SEEDS, TARGET_WORDS, check_target),
+        Target("proxy", PROXY_SEEDS, PROXY_WORDS, check_proxy),
     )
 }

@@ -18,6 +18,7 @@ class Socket:
     fd: int
     port: int
     unix: bool
+    proxy_protocol: bool = False
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ log = logging.getLogger("bascule.supervisor")
 
 SILENT_S = 10.0
 # Counts that only grow: those of a process that ended are kept.
-GROWING = ("accepted", "requests", "retries", "upstream_failures", "refused_heads", "turned_away")
+GROWING = ("accepted", "requests", "retries", "upstream_failures", "refused_heads", "refused_proxies", "turned_away")
 
 
 class StartFailed(Exception):

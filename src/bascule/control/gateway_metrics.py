@@ -49,3 +49,5 @@ def set_gateway_metrics(
     gauge("bascule_upstream_retries", "Tries that were repeated", fleet.total("retries"))
     gauge("bascule_shared_counter_evictions", "Rate-limit counters given up because their place was full", evictions)
     gauge("bascule_refused_heads", "Requests whose head was refused", fleet.total("refused_heads"))
+    refused_proxies = fleet.total("refused_proxies")
+    gauge("bascule_refused_proxies", "Connections without the PROXY header that was due", refused_proxies)

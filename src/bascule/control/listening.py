@@ -125,7 +125,12 @@ class Listening:
 
     def of(self, worker: int) -> tuple[Socket, ...]:
         return tuple(
-            Socket(sockets[0 if address.path else worker].fileno(), address.port, address.path is not None)
+            Socket(
+                sockets[0 if address.path else worker].fileno(),
+                address.port,
+                address.path is not None,
+                proxy_protocol=address.proxy_protocol,
+            )
             for address, sockets in self._sockets.items()
         )
 

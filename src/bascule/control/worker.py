@@ -108,7 +108,7 @@ class Worker:
             return  # it was killed: what it said last isn't to be begun any more
         self._mark = mark_serving(self._upgrade_address)
         for one in self._sockets:
-            self._engine.listen(one.fd, port=one.port, unix=one.unix)
+            self._engine.listen(one.fd, port=one.port, unix=one.unix, proxy_protocol=one.proxy_protocol)
         self._report("ready", self._generation, ())
 
     def _refusing(self) -> None:

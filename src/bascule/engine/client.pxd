@@ -17,6 +17,7 @@ cdef class Http1Client(Downstream):
     cdef bint busy              # inside feed(): finished() leaves the rest to it
     cdef bint unread            # request bytes may be left in the kernel
     cdef bint head_timed        # the header timeout runs
+    cdef bint unnamed           # a PROXY header has to come first
     cdef int scanned            # bytes of an incomplete head that were looked at
     cdef long long left         # body bytes left of a Content-Length
     cdef Chunk chunk
@@ -25,6 +26,7 @@ cdef class Http1Client(Downstream):
     cdef Py_ssize_t fk
     cdef int pump(self)
     cdef bint is_over(self) noexcept
+    cdef bint introduced(self)
     cdef int half_over(self)
     cdef int feed(self, const char* p, Py_ssize_t n)
     cdef int take_head(self)

@@ -36,6 +36,7 @@ from cython.cimports.bascule.net.stream import SCRATCH
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_scan, chunk_step
 from cython.cimports.bascule.wire.http1 import Parsed, leading_blank, name_is, parse_request
+from cython.cimports.bascule.wire.proxy_protocol import PROXY_MAX, ProxyHeader
 from cython.cimports.libc.string import memchr, memcpy
 
 from bascule.engine.pages import reason_of
@@ -74,6 +75,8 @@ class Http1Client(Downstream):
             self.readable = True
         elif events & cnet.EPOLLIN:
             self.readable = True
+        if self.unnamed and not self.introduced():
+            return 0
         if self.wlen and events & cnet.EPOLLOUT:
             if self.flush() < 0:
                 return self.gone()
@@ -105,10 +108,53 @@ class Http1Client(Downstream):
         return False
 
     @cython.cfunc
+    def introduced(self) -> cython.bint:
+        """Takes the PROXY header off the connection. True: it is done, what follows may be read."""
+        header: ProxyHeader = ProxyHeader()
+        n: cython.Py_ssize_t
+        r: cython.int
+        text: bytes
+        if not self.readable:
+            return False
+        while True:
+            n = cnet.recv(self.fd, self.core.scratch, PROXY_MAX, cnet.MSG_PEEK)
+            if n >= 0 or errno != cnet.EINTR:
+                break
+        if n < 0 and errno == cnet.EAGAIN:
+            self.readable = False
+            return False
+        r = header.take(self.core.scratch, n) if n > 0 else 0
+        if r == 0 and n > 0 and not self.half_closed:
+            self.readable = False  # the next byte tells itself
+            return False
+        if r <= 0:
+            if n > 0:
+                self.core.refused_proxies += 1
+            self.gone()
+            return False
+        cnet.recv(self.fd, self.core.scratch, r, 0)
+        self.unnamed = False
+        self.proxied = header
+        if header.source is not None:
+            text = header.source.encode("ascii")
+            self.host_len = cython.cast(cython.int, len(text))
+            memcpy(self.host_text, cython.cast(cython.p_char, text), len(text))
+            self.peer_port = header.source_port
+            self.local_port = header.destination_port
+            self.is_unix = False
+        return True
+
+    @cython.cfunc
     def on_timeout(self) -> cython.int:
         served: cython.long
         if self.fd < 0:
             return 0
+        if self.unnamed:
+            if self.introduced():
+                return self.pump()
+            if self.fd >= 0:
+                self.core.refused_proxies += 1
+            return self.gone()
         if self.state == C_LINGER or self.wlen:
             return self.gone()
         if self.state == C_HEAD:
@@ -764,6 +810,8 @@ class Http1Client(Downstream):
         a: Address
         text: cython.char[64]
         n: cython.int
+        if self.proxied is not None and self.proxied.source is not None:
+            return self.proxied.destination
         a.size = cython.sizeof(a.storage)
         if (
             self.fd < 0

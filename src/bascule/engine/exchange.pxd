@@ -5,6 +5,7 @@ from bascule.net.address cimport Address
 from bascule.wire.http1 cimport Parsed, Limits
 from bascule.wire.chunk cimport Chunk
 from bascule.wire.head cimport Head
+from bascule.wire.proxy_protocol cimport ProxyHeader
 from bascule.match.router cimport Router
 from bascule.plugin.request cimport Request
 from bascule.plugin.response cimport Response
@@ -83,6 +84,7 @@ cdef class Core:
     cdef readonly long long upstream_failures
     cdef readonly long long retries
     cdef readonly long long refused_heads
+    cdef readonly long long refused_proxies     # connections without the PROXY header that the listener wants
     cdef int need_out(self, int n)
     cdef int fresh_date(self) noexcept
     cdef Upstream acquire(self, Exchange x, Endpoint e, UpstreamPlan plan)
@@ -99,6 +101,7 @@ cdef class Downstream(Stream):
     cdef int peer_port
     cdef int local_port
     cdef bint is_unix
+    cdef readonly ProxyHeader proxied   # who the client is by a PROXY header; None: the connection's own peer
     cdef bint secure
     cdef long served                    # requests of this connection
     cdef bint takes_chunks              # HTTP/1.1

@@ -1162,6 +1162,11 @@ class Exchange:
         return 0 if self.down is None else self.down.local_port
 
     @property
+    def proxied(self):
+        """The PROXY header (wire/proxy_protocol.py) that the connection began with, or None."""
+        return None if self.down is None else self.down.proxied
+
+    @property
     def scheme(self):
         return "https" if self.down is not None and self.down.secure else "http"
 

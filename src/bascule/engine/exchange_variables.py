@@ -63,6 +63,14 @@ def _upstream_host(exchange: Any) -> str | None:
     return str(request.authority)
 
 
+def _proxied(attribute: str) -> Callable[[Any], Any]:
+    def read(exchange: Any) -> Any:
+        header = exchange.proxied
+        return None if header is None or header.source is None else getattr(header, attribute)
+
+    return read
+
+
 VARIABLES: dict[str, Callable[[Any], Any]] = {
     "status": lambda x: x.facts()["status"] or None,
     "request_time": lambda x: _seconds(x.facts()["request_us"]),
@@ -90,6 +98,10 @@ VARIABLES: dict[str, Callable[[Any], Any]] = {
     "request_completion": lambda x: "OK" if x.finished and x.facts()["status"] != 499 else "",
     "request_body": lambda x: _text(x.held_body()),
     "error": lambda x: x.facts()["failure"],
+    "proxy_protocol_addr": _proxied("source"),
+    "proxy_protocol_port": _proxied("source_port"),
+    "proxy_protocol_server_addr": _proxied("destination"),
+    "proxy_protocol_server_port": _proxied("destination_port"),
 }
 
 

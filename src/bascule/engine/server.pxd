@@ -24,4 +24,5 @@ cdef class Listener(Handle):
     cdef Engine engine
     cdef int port
     cdef bint is_unix
+    cdef bint proxy_protocol        # each connection begins with a PROXY header
     cdef int accept_some(self)

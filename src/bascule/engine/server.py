@@ -70,6 +70,7 @@ class Listener(Handle):
             c.core = engine
             c.is_unix = self.is_unix
             c.local_port = self.port
+            c.unnamed = self.proxy_protocol
             if not self.is_unix:
                 c.host_len = format_host(cython.address(a), c.host_text)
                 c.peer_port = port_of(cython.address(a))
@@ -329,13 +330,14 @@ class Engine(Core):
 
     # ---- listening and draining
 
-    def listen(self, fd: int, *, port: int = 0, unix: bool = False) -> None:
+    def listen(self, fd: int, *, port: int = 0, unix: bool = False, proxy_protocol: bool = False) -> None:
         """Accepts on a listening socket, which becomes the engine's."""
         listener: Listener = Listener()
         listener.fd = fd
         listener.engine = self
         listener.port = port
         listener.is_unix = unix
+        listener.proxy_protocol = proxy_protocol
         self.poller.watch(listener, cnet.EPOLLIN | (cnet.EPOLLEXCLUSIVE if unix else 0))
         self.listeners.append(listener)
 
@@ -380,6 +382,7 @@ class Engine(Core):
             "upstream_failures": self.upstream_failures,
             "retries": self.retries,
             "refused_heads": self.refused_heads,
+            "refused_proxies": self.refused_proxies,
             "turned_away": self.turned_away,
             "endpoints": len(self.endpoints),
         }

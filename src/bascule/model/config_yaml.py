@@ -63,6 +63,10 @@ def _dormant(settings: Settings) -> tuple[IgnoredKey, ...]:
     if settings.apisix.ssl.enable:
         ports = ", ".join(str(listen.port) for listen in settings.apisix.ssl.listen)
         found.append(IgnoredKey("apisix.ssl", f"TLS towards clients isn't here yet: not listening on {ports}"))
+    port = settings.apisix.proxy_protocol.listen_https_port
+    if port is not None:
+        text = f"TLS towards clients isn't here yet: not listening on {port}"
+        found.append(IgnoredKey("apisix.proxy_protocol.listen_https_port", text))
     if settings.apisix.proxy_mode != "http":
         found.append(IgnoredKey("apisix.proxy_mode", "TCP and UDP proxying isn't here yet: only http is served"))
     if any(listen.enable_http2 or listen.enable_http3 for listen in settings.apisix.node_listen):

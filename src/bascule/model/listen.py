@@ -53,13 +53,14 @@ def listen(item: Any) -> Any:
 
 
 class ListenAddress(BaseModel):
-    """One socket to open: `host` and `port`, or `path`."""
+    """One socket to open: `host` and `port`, or `path`. `proxy_protocol`: a PROXY header begins each connection."""
 
     model_config = ConfigDict(frozen=True)
 
     host: str = ""
     port: int = 0
     path: str | None = None
+    proxy_protocol: bool = False
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -67,7 +68,7 @@ class ListenAddress(BaseModel):
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
-def addresses(entries: tuple[Listen, ...], ipv6: bool) -> tuple[ListenAddress, ...]:
+def addresses(entries: tuple[Listen, ...], ipv6: bool, *, proxy_protocol: bool = False) -> tuple[ListenAddress, ...]:
     """The sockets that `entries` ask for, each once. An entry without ip means 0.0.0.0, and :: with `ipv6`."""
     found: dict[ListenAddress, None] = {}
     for entry in entries:
@@ -76,5 +77,5 @@ def addresses(entries: tuple[Listen, ...], ipv6: bool) -> tuple[ListenAddress, .
             continue
         hosts = (entry.ip,) if entry.ip else ("0.0.0.0", "::") if ipv6 else ("0.0.0.0",)
         for host in hosts:
-            found[ListenAddress(host=host, port=entry.port)] = None
+            found[ListenAddress(host=host, port=entry.port, proxy_protocol=proxy_protocol)] = None
     return tuple(found)

@@ -49,6 +49,13 @@ class SslSection(Section):
     listen: tuple[SslListen, ...] = (SslListen(),)
 
 
+class ProxyProtocol(Section):
+    """Ports, on every address, whose connections begin with a PROXY header."""
+
+    listen_http_port: Port | None = None
+    listen_https_port: Port | None = None
+
+
 class Apisix(Section):
     node_listen: Annotated[tuple[Annotated[Listen, BeforeValidator(listen)], ...], BeforeValidator(as_list)] = (
         Listen(port=9080),
@@ -66,6 +73,7 @@ class Apisix(Section):
     enable_resolv_search_opt: bool = True
     resolver_timeout: Annotated[Duration, Field(gt=0)] = 5.0
     trusted_addresses: tuple[Ip, ...] = ()
+    proxy_protocol: ProxyProtocol = ProxyProtocol()
     ssl: SslSection = SslSection()
     status: Address = Address(port=7085)
     enable_admin: bool = True
@@ -204,7 +212,12 @@ class Settings(Section):
 
     @property
     def addresses(self) -> tuple[ListenAddress, ...]:
-        return addresses(self.apisix.node_listen, self.apisix.enable_ipv6)
+        apisix = self.apisix
+        found = addresses(apisix.node_listen, apisix.enable_ipv6)
+        port = apisix.proxy_protocol.listen_http_port
+        if port is not None:
+            found += addresses((Listen(port=port),), apisix.enable_ipv6, proxy_protocol=True)
+        return found
 
     @property
     def provider(self) -> Provider:
