@@ -41,6 +41,7 @@ cdef class UpstreamPlan:
     cdef int keep_idle_ms
     cdef long keep_requests
     cdef bint keep
+    cdef int proxy_protocol         # version of the header that a connection begins with, which is one client's then; 0
     cdef int pass_host              # 0 pass, 1 node, 2 rewrite
     cdef bytes rewrite_host
     cdef list node_hosts            # bytes per node, for pass_host node

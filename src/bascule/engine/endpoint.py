@@ -142,7 +142,8 @@ class UpstreamPlan:
         self.keep_size = upstream.keepalive_size
         self.keep_idle_ms = int(upstream.keepalive_idle_s * 1000)
         self.keep_requests = upstream.keepalive_requests
-        self.keep = self.keep_idle_ms > 0
+        self.proxy_protocol = upstream.proxy_protocol
+        self.keep = self.keep_idle_ms > 0 and not self.proxy_protocol
         self.pass_host = {"pass": 0, "node": 1, "rewrite": 2}[upstream.pass_host]
         self.rewrite_host = (upstream.upstream_host or "").encode("latin-1")
         self.node_hosts = [_authority(n.host, n.port) for n in nodes]

@@ -38,6 +38,7 @@ from bascule.engine.held_body import HeldBody
 from bascule.engine.pages import page
 from bascule.engine.plan import HOLD, chain_plan, steps_of
 from bascule.engine.suspended import resumed
+from bascule.wire.proxy_protocol import build_proxy_header
 
 REPLAY_LIMIT = cython.declare(cython.int, 131072)  # body bytes kept for a retry while no response has begun
 P_REWRITE, P_BROUGHT, P_ACCESS, P_BEFORE_PROXY, P_HOLD = 0, 1, 2, 3, 4
@@ -1169,6 +1170,11 @@ class Exchange:
     @property
     def scheme(self):
         return "https" if self.down is not None and self.down.secure else "http"
+
+    def proxy_header(self, version: int) -> bytes:
+        """The PROXY header that tells an upstream who the client is and where it came to."""
+        client = self if self.request is None else self.request
+        return build_proxy_header(version, client.remote_addr, client.remote_port, self.server_addr, self.server_port)
 
     def address_text(self) -> str:
         """The node's address as used, "ip:port"."""

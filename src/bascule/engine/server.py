@@ -243,7 +243,7 @@ class Engine(Core):
         a: cython.pointer(Address)
         m: cython.int = x.req.m.method
         e.picks += 1
-        while len(e.idle) and not x.no_pool:
+        while len(e.idle) and not x.no_pool and not plan.proxy_protocol:
             u = cython.cast(Http1Upstream, e.idle.pop())
             if u.fd < 0:
                 continue
@@ -283,6 +283,10 @@ class Engine(Core):
             u.resolution = e.resolution
             u.uses = 1
             self.poller.watch(u, cnet.EPOLLIN | cnet.EPOLLOUT | cnet.EPOLLRDHUP | cnet.EPOLLET)
+            if plan.proxy_protocol:
+                header: bytes = x.proxy_header(plan.proxy_protocol)
+                u.send(header, len(header))
+                u.mark = u.sent
             return u
         return None
 

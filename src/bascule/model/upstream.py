@@ -85,6 +85,7 @@ class Upstream(Resource):
     timeout: TimeoutConf | None = None
     tls: UpstreamTls | None = None
     keepalive_pool: KeepalivePool | None = None
+    proxy_protocol: Literal["v1", "v2"] | None = None  # our own: the header that tells the node who the client is
     checks: Checks | None = None
 
     def node_list(self) -> tuple[NodeConf, ...]:

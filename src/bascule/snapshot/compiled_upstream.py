@@ -39,6 +39,7 @@ class CompiledUpstream:
     keepalive_size: int = 320
     keepalive_idle_s: float = 60.0
     keepalive_requests: int = 1000
+    proxy_protocol: int = 0  # version of the PROXY header that each connection begins with; 0: none
     name: str | None = None
     labels: dict[str, str] | None = None
     runtime: object = None  # the engine's cache: balancer, pools

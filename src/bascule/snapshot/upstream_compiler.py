@@ -72,6 +72,7 @@ def compile_upstream(
         keepalive_size=pool.size,
         keepalive_idle_s=pool.idle_timeout,
         keepalive_requests=pool.requests,
+        proxy_protocol=int((conf.proxy_protocol or "v0")[1:]),
         name=conf.name,
         labels=conf.labels,
     )
