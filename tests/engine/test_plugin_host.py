@@ -19,7 +19,7 @@ def make_hosts(loop: asyncio.AbstractEventLoop) -> Hosts:
         worker_id=0,
         counters_table=None,
         metrics=None,
-        tables=SimpleNamespace(metadata=lambda plugin: {"of": plugin}),
+        tables=SimpleNamespace(metadata=lambda plugin: {"of": plugin}, proto={"1": "syntax"}.get),
     )
     return Hosts(engine, {"echo": {"a": 1}})
 
@@ -36,6 +36,7 @@ def test_facts_attributes_and_metadata() -> None:
         assert host.settings["version"] == "1.2.3"
         assert host.metadata() == {"of": "echo"}
         assert host.metadata() is host.metadata()
+        assert (host.proto("1"), host.proto("2")) == ("syntax", None)
 
     run(main())
 

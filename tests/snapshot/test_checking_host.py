@@ -8,7 +8,7 @@ from bascule.snapshot.checking_host import CheckingHost
 
 def test_it_has_the_facts_and_does_nothing() -> None:
     host = CheckingHost("cors", "routes/1", {"a": 1}, Metrics())
-    assert (host.holder, host.attr, host.metadata()) == ("routes/1", {"a": 1}, None)
+    assert (host.holder, host.attr, host.metadata(), host.proto("1")) == ("routes/1", {"a": 1}, None, None)
     assert host.state("k", list) == []
     host.call_later(1, print).cancel()
 

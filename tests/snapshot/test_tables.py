@@ -294,6 +294,17 @@ def test_a_global_rule_without_its_secret_stops_everything(bench):
     assert bench.tables.broken_global == "global rule 1: vault has no tag"
 
 
+def test_the_content_of_protos(bench):
+    assert bench.tables.proto("p") is None
+    bench.put("protos", "p", content="one")
+    bench.put("protos", "p", content=3)
+    assert bench.tables.proto("p") == "one"
+    bench.put("protos", "p", content="two")
+    assert bench.tables.proto("p") == "two"
+    bench.delete("protos", "p")
+    assert bench.tables.proto("p") is None
+
+
 def test_metadata_with_a_secret(bench):
     bench.tell(realm="r")
     bench.put("plugin_metadata", "limit", realm=secret("realm"))

@@ -24,6 +24,7 @@ class Hosts:
         self.kept: dict[tuple[str, str], Any] = {}
         self._http: Any = None
         self.metadata: dict[str, Any] = {}  # by plugin, until the tables change
+        self.protos: dict[str, str | None] = {}  # contents by id, until the tables change
         settings = engine.settings
         self.settings: Mapping[str, Any] = {
             "version": settings.version,
@@ -95,6 +96,15 @@ class PluginHost:
         except KeyError:
             known[self._plugin] = value = self._hosts.engine.tables.metadata(self._plugin)
             return value
+
+    def proto(self, id: str) -> str | None:
+        known = self._hosts.protos
+        try:
+            return known[id]
+        except KeyError:
+            content: str | None = self._hosts.engine.tables.proto(id)
+            known[id] = content
+            return content
 
     def state(self, key: str, factory: Callable[[], T]) -> T:
         kept = self._hosts.kept

@@ -174,6 +174,7 @@ class Engine(Core):
     def tables_changed(self) -> None:
         self.generation += 1
         self.hosts.metadata.clear()
+        self.hosts.protos.clear()
         chain = self.tables.global_chain
         if chain is not self.global_chain:
             self.global_chain = chain

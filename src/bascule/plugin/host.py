@@ -86,6 +86,9 @@ class Host(Protocol):
     def metadata(self) -> Any:
         """The plugin's Metadata as it is now, or None."""
 
+    def proto(self, id: str) -> str | None:
+        """The content of protos/<id> as it is now, or None: for kit/proto_definition.py."""
+
     def now(self) -> float:
         """Wall clock, s."""
 

@@ -52,6 +52,9 @@ class CheckingHost:
     def metadata(self) -> Any:
         return None
 
+    def proto(self, id: str) -> str | None:
+        return None
+
     def state(self, key: str, factory: Callable[[], T]) -> T:
         return factory()
 

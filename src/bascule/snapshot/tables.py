@@ -134,6 +134,11 @@ class Tables:
             self._default_metadata[plugin] = self._plugins.default_metadata(plugin)
         return self._default_metadata[plugin]
 
+    def proto(self, id: str) -> str | None:
+        """The content of a protobuf definition as it is in use."""
+        record = self._state.records["protos"].get(id)
+        return None if record is None else unpack(record.packed)["content"]
+
     def upstream(self, id: str) -> CompiledUpstream | None:
         record = self._state.records["upstreams"].get(id)
         return None if record is None else record.upstream

@@ -79,9 +79,10 @@ def test_http_answers_may_be_computed():
 
 
 def test_state_is_made_once_and_chance_is_seeded():
-    host = MemoryHost(metadata="m", attr={"a": 1})
+    host = MemoryHost(metadata="m", attr={"a": 1}, protos={"1": "syntax"})
     assert host.state("k", list) is host.state("k", list)
     assert host.state("other", list) is not host.state("k", list)
     assert MemoryHost(seed=3).random.random() == MemoryHost(seed=3).random.random()
     assert (host.metadata(), host.attr["a"], host.settings["server_name"]) == ("m", 1, "Bascule")
+    assert (host.proto("1"), host.proto("2")) == ("syntax", None)
     assert repr(host) == "<memory host routes/1 spawned=0 timers=0>"

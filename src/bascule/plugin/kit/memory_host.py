@@ -111,6 +111,7 @@ class MemoryHost:
         http: HttpClient | Mapping[str, HttpAnswer | Exception] | Callable[[HttpCall], HttpAnswer | Exception] = {},  # noqa: B006 (never written)
         counters: SharedCounters | None = None,
         settings: Mapping[str, Any] | None = None,
+        protos: Mapping[str, str] | None = None,
         seed: int = 1,
         now: float = START_S,
     ) -> None:
@@ -131,6 +132,7 @@ class MemoryHost:
             **(settings or {}),
         }
         self.metadata_value = metadata
+        self.protos = dict(protos or {})
         self.states: dict[str, Any] = {}
         self.spawned: list[tuple[str, Coroutine[Any, Any, Any]]] = []
         self.timers: list[Timer] = []
@@ -138,6 +140,9 @@ class MemoryHost:
 
     def metadata(self) -> Any:
         return self.metadata_value
+
+    def proto(self, id: str) -> str | None:
+        return self.protos.get(id)
 
     def now(self) -> float:
         return self.time
