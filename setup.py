@@ -14,7 +14,14 @@ SANITIZE = os.environ.get("BASCULE_SANITIZE") == "1"
 FLAGS = ["-O3", "-g", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-Wno-unused-function"]
 LINK: list[str] = []
 # Whose headers scripts/setup installs.
-LIBRARIES = {"engine.http2_client": ["nghttp2"], "engine.http2_upstream": ["nghttp2"]}
+OPENSSL = ["ssl", "crypto"]
+LIBRARIES = {
+    "engine.http2_client": ["nghttp2"],
+    "engine.http2_upstream": ["nghttp2"],
+    "net.tls": OPENSSL,
+    "net.tls_identity": OPENSSL,
+    "net.tls_server": OPENSSL,
+}
 if SANITIZE:
     FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize=vptr"]
     LINK = ["-fsanitize=address,undefined"]

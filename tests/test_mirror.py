@@ -17,6 +17,7 @@ PURE_DATA: set[str] = {
     "snapshot/applied.py",
     "snapshot/chain.py",
     "snapshot/compiled_route.py",
+    "snapshot/compiled_ssl.py",
     "snapshot/compiled_upstream.py",
     "snapshot/consumer_binding.py",
     "snapshot/records.py",

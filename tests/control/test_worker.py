@@ -75,6 +75,7 @@ def play(
                 supervisor_pid=os.getpid(),
                 upgrade_address=UPGRADE_ADDRESS,
                 debug_key=b"key",
+                ticket_secret=b"secret",
                 generation=1,
                 steps=[[pack(change) for change in step] for step in steps],
                 secrets=dict(secrets),

@@ -52,11 +52,6 @@ def test_etcd_s_hosts_from_the_environment() -> None:
         parse_settings(b"", None, {"APISIX_DEPLOYMENT_ETCD_HOST": "http://a:1"})
 
 
-def test_what_is_on_by_default_and_not_here_is_named() -> None:
-    assert "not listening on 9443" in str(parse_settings(b"", None, {}).ignored[0])
-    assert parse_settings(b"apisix: {ssl: {enable: false}}", None, {}).ignored == ()
-
-
 def test_stream_proxying_is_read_and_named() -> None:
     settings = parse_settings(b"apisix: {ssl: {enable: false}, proxy_mode: 'http&stream'}", None, {})
     assert "only http is served" in str(settings.ignored[0])

@@ -14,9 +14,11 @@ def test_ignored_keys_are_taken_out_and_named() -> None:
 
 
 def test_a_star_stands_for_a_part_of_a_key() -> None:
-    rest, ignored = take_ignored({"apisix": {"ssl": {"enable": True, "ssl_ciphers": "x", "ssl_protocols": "y"}}})
-    assert rest == {"apisix": {"ssl": {"enable": True}}}
-    assert [key.path for key in ignored] == ["apisix.ssl.ssl_ciphers", "apisix.ssl.ssl_protocols"]
+    rest, ignored = take_ignored(
+        {"nginx_config": {"http": {"send_timeout": 1, "real_ip_from": ["x"], "real_ip_header": "y"}}}
+    )
+    assert rest == {"nginx_config": {"http": {"send_timeout": 1}}}
+    assert [key.path for key in ignored] == ["nginx_config.http.real_ip_from", "nginx_config.http.real_ip_header"]
 
 
 def test_what_says_nothing_is_not_named() -> None:

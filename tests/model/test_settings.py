@@ -24,7 +24,8 @@ def test_engine_settings_can_be_sent_to_a_worker() -> None:
 
 
 def test_every_form_of_node_listen() -> None:
-    text = b"apisix: {node_listen: [9080, '9081', {ip: '::1', port: 90}, 'unix:/tmp/x'], enable_ipv6: false}"
+    entries = b"[9080, '9081', {ip: '::1', port: 90}, 'unix:/tmp/x']"
+    text = b"apisix: {node_listen: %b, enable_ipv6: false, ssl: {enable: false}}" % entries
     assert [str(a) for a in parse_settings(text, None, {}).addresses] == [
         "http://0.0.0.0:9080",
         "http://0.0.0.0:9081",

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class Pair(NamedTuple):
@@ -18,6 +20,11 @@ class Pair(NamedTuple):
 
     cert: Path
     key: Path
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """As in an `ssls` item."""
+        return {"cert": self.cert.read_text(), "key": self.key.read_text()}
 
 
 class Certificates:
@@ -33,14 +40,18 @@ class Certificates:
         self.server = self._pair("server", [*map(x509.DNSName, names), *addresses])
         self.client = self._pair("client", [])
 
-    def _pair(self, name: str, alternatives: list[x509.GeneralName]) -> Pair:
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(self, name: str, names: tuple[str, ...] = (), *, key: Key | None = None) -> Pair:
+        """One more, in files of this name, for these DNS names."""
+        return self._pair(name, [x509.DNSName(one) for one in names], key)
+
+    def _pair(self, name: str, alternatives: list[x509.GeneralName], key: Key | None = None) -> Pair:
+        key = key or ec.generate_private_key(ec.SECP256R1())
         return self._write(name, key, self._sign(_name(name), key, alternatives=alternatives))
 
     def _sign(
         self,
         subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
+        key: Key,
         *,
         ca: bool = False,
         alternatives: list[x509.GeneralName] | None = None,
@@ -68,7 +79,7 @@ class Certificates:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         return builder.sign(self._ca_key, hashes.SHA256())
 
-    def _write(self, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> Pair:
+    def _write(self, name: str, key: Key, certificate: x509.Certificate) -> Pair:
         pair = Pair(self._directory / f"{name}.crt", self._directory / f"{name}.key")
         pair.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pair.key.write_bytes(

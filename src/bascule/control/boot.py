@@ -19,6 +19,8 @@ class Socket:
     port: int
     unix: bool
     proxy_protocol: bool = False
+    tls: bool = False
+    http2: bool = False
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class Boot:
     supervisor_pid: int
     upgrade_address: str
     debug_key: bytes
+    ticket_secret: bytes
     generation: int
     steps: Sequence[Sequence[PackedChange]]
     secrets: Mapping[str, str | Unresolved] = field(default_factory=dict)

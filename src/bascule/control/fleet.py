@@ -15,7 +15,17 @@ log = logging.getLogger("bascule.supervisor")
 
 SILENT_S = 10.0
 # Counts that only grow: those of a process that ended are kept.
-GROWING = ("accepted", "requests", "retries", "upstream_failures", "refused_heads", "refused_proxies", "turned_away")
+GROWING = (
+    "accepted",
+    "requests",
+    "retries",
+    "upstream_failures",
+    "refused_heads",
+    "refused_proxies",
+    "turned_away",
+    "tls_handshakes",
+    "tls_resumptions",
+)
 
 
 class StartFailed(Exception):

@@ -51,3 +51,7 @@ def set_gateway_metrics(
     gauge("bascule_refused_heads", "Requests whose head was refused", fleet.total("refused_heads"))
     refused_proxies = fleet.total("refused_proxies")
     gauge("bascule_refused_proxies", "Connections without the PROXY header that was due", refused_proxies)
+    gauge("bascule_tls_handshakes", "TLS handshakes with clients", fleet.total("tls_handshakes"))
+    gauge(
+        "bascule_tls_resumptions", "Those of them that went on with an earlier session", fleet.total("tls_resumptions")
+    )

@@ -130,6 +130,8 @@ class Listening:
                 address.port,
                 address.path is not None,
                 proxy_protocol=address.proxy_protocol,
+                tls=address.tls,
+                http2=address.http2,
             )
             for address, sockets in self._sockets.items()
         )

@@ -71,6 +71,7 @@ class Supervisor:
         self._read_launch = read_launch
         self._upgrade_address = upgrade_address
         self._debug_key = debug_key
+        self._ticket_secret = os.urandom(32)  # what TLS session tickets are sealed with, of all workers
         self._services: dict[str, HttpService] = {}
         self._notify = os.environ.pop("NOTIFY_SOCKET", None)
         self._handed = False
@@ -131,6 +132,7 @@ class Supervisor:
             supervisor_pid=os.getpid(),
             upgrade_address=self._upgrade_address,
             debug_key=self._debug_key,
+            ticket_secret=self._ticket_secret,
             generation=self._configuration.generation,
             steps=self._configuration.steps(),
             secrets=self._secrets.answers,

@@ -61,6 +61,7 @@ class Worker:
             access_log=self._writer,
             worker_id=boot.worker_id,
             plugin_attr=boot.plugin_attr,
+            ticket_secret=boot.ticket_secret,
         )
         self._resolver = Resolver(
             loop,
@@ -108,7 +109,9 @@ class Worker:
             return  # it was killed: what it said last isn't to be begun any more
         self._mark = mark_serving(self._upgrade_address)
         for one in self._sockets:
-            self._engine.listen(one.fd, port=one.port, unix=one.unix, proxy_protocol=one.proxy_protocol)
+            self._engine.listen(
+                one.fd, port=one.port, unix=one.unix, proxy_protocol=one.proxy_protocol, tls=one.tls, http2=one.http2
+            )
         self._report("ready", self._generation, ())
 
     def _refusing(self) -> None:

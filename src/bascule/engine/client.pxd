@@ -18,6 +18,7 @@ cdef class Http1Client(Downstream):
     cdef bint unread            # request bytes may be left in the kernel
     cdef bint head_timed        # the header timeout runs
     cdef bint unnamed           # a PROXY header has to come first
+    cdef bint http2             # may be spoken here
     cdef int scanned            # bytes of an incomplete head that were looked at
     cdef long long left         # body bytes left of a Content-Length
     cdef Chunk chunk
@@ -25,8 +26,8 @@ cdef class Http1Client(Downstream):
     cdef Py_ssize_t fn
     cdef Py_ssize_t fk
     cdef int pump(self)
-    cdef bint is_over(self) noexcept
     cdef bint introduced(self)
+    cdef bint greeted(self)
     cdef int half_over(self)
     cdef int feed(self, const char* p, Py_ssize_t n)
     cdef int take_head(self)

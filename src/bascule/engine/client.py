@@ -73,22 +73,50 @@ class Http1Client(Downstream):
                 return self.gone()  # the tunnel's other direction broke too
             self.half_closed = True
             self.readable = True
+            self.drained = False
         elif events & cnet.EPOLLIN:
             self.readable = True
+            self.drained = False
         if self.unnamed and not self.introduced():
             return 0
+        if self.tls is not None and not self.tls.established:
+            if not self.greeted():
+                return 0
         if self.wlen and events & cnet.EPOLLOUT:
             if self.flush() < 0:
                 return self.gone()
             if self.wlen:
                 self.poller.arm(self, self.core.send_ms)
-            elif self.drained() or self.fd < 0:
+            elif self.all_sent() or self.fd < 0:
                 return 0
         if self.readable:
             return self.pump()
         return 0
 
-    def drained(self) -> bool:
+    @cython.cfunc
+    def greeted(self) -> cython.bint:
+        """Goes on with the TLS handshake. True: it is done, and requests may come."""
+        result: cython.int
+        if not self.readable:
+            return False
+        result = self.handshake()
+        if result == 0:
+            return False
+        if result < 0:
+            self.core.count_failure(self.tls.failure)
+            if self.tls.plain_http:
+                self.tls = None
+                self.secure = False
+                self.refuse(400)
+            else:
+                self.gone()
+            return False
+        self.core.handshakes += 1
+        if self.tls.resumed:
+            self.core.resumptions += 1
+        return True
+
+    def all_sent(self) -> bool:
         """All written bytes are out. True: the connection is closed or closing."""
         u: Upstream
         if self.state == C_CLOSING:
@@ -213,7 +241,7 @@ class Http1Client(Downstream):
                     return 0  # a client that does not read its responses gets no further ones
             elif self.state == C_BODY:
                 if not self.x.wants_body():
-                    if self.half_closed and self.rlen == 0 and self.is_over():
+                    if self.half_closed and self.rlen == 0 and self.at_end():
                         return self.gone()
                     return 0
             elif self.state == C_TUNNEL:
@@ -222,7 +250,7 @@ class Http1Client(Downstream):
                     return 0
             elif self.state != C_LINGER:
                 # The response is on its way: nothing to read, but an end of the connection ends the exchange.
-                if self.half_closed and self.rlen == 0 and self.is_over():
+                if self.half_closed and self.rlen == 0 and self.at_end():
                     return self.gone()
                 return 0
             if self.rlen and self.state != C_LINGER:
@@ -267,16 +295,8 @@ class Http1Client(Downstream):
         self.over = True
         if self.x.up.over:
             return self.gone()
-        cnet.shutdown(self.x.up.fd, cnet.SHUT_WR)
+        self.x.up.end_output()
         return 0
-
-    @cython.cfunc
-    @cython.exceptval(check=False)
-    def is_over(self) -> cython.bint:
-        """Whether nothing more comes from the client: it has closed its side, or reset the connection."""
-        probe: cython.char[1]
-        n: cython.Py_ssize_t = cnet.recv(self.fd, probe, 1, cnet.MSG_PEEK)
-        return n == 0 or (n < 0 and errno != cnet.EAGAIN and errno != cnet.EINTR)
 
     @cython.cfunc
     def feed(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
@@ -710,7 +730,7 @@ class Http1Client(Downstream):
 
     @cython.cfunc
     def finished(self, x: Exchange) -> cython.int:
-        x.sent_before = self.sent + self.wlen - x.sent_before
+        x.sent_before = self.total_sent() - x.sent_before
         self.x = None
         if self.fd < 0:
             return 0
@@ -749,7 +769,7 @@ class Http1Client(Downstream):
         self.state = C_LINGER
         self.consume(self.rlen)
         self.left = DISCARD_LIMIT
-        cnet.shutdown(self.fd, cnet.SHUT_WR)
+        self.end_output()
         self.poller.arm(self, LINGER_MS)
         if self.readable and not self.busy:
             return self.pump()

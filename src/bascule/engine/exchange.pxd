@@ -85,6 +85,10 @@ cdef class Core:
     cdef readonly long long retries
     cdef readonly long long refused_heads
     cdef readonly long long refused_proxies     # connections without the PROXY header that the listener wants
+    cdef bint asks_clients              # some name that is served asks clients for certificates
+    cdef readonly long long handshakes      # TLS, towards clients
+    cdef readonly long long resumptions
+    cdef int count_failure(self, str reason)    # of a TLS handshake
     cdef int need_out(self, int n)
     cdef int fresh_date(self) noexcept
     cdef Upstream acquire(self, Exchange x, Endpoint e, UpstreamPlan plan)

@@ -38,6 +38,7 @@ from bascule.engine.held_body import HeldBody
 from bascule.engine.pages import page
 from bascule.engine.plan import HOLD, chain_plan, steps_of
 from bascule.engine.suspended import resumed
+from bascule.engine.tls_clients import client_problem
 from bascule.wire.proxy_protocol import build_proxy_header
 
 REPLAY_LIMIT = cython.declare(cython.int, 131072)  # body bytes kept for a retry while no response has begun
@@ -77,6 +78,10 @@ class Core:
 
     @cython.cfunc
     def record(self, x: Exchange) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def count_failure(self, reason: str) -> cython.int:
         raise NotImplementedError
 
     @cython.cfunc
@@ -284,9 +289,20 @@ class Exchange:
             self.path = self.path_buf
         if core.max_body and m.content_length > core.max_body:
             return self.fail(413, "the request body is announced larger than the limit")
+        if core.asks_clients and self.down.tls is not None:
+            problem = client_problem(self.down.tls, core.tables.sni, self.host(), self.path[: self.path_len])
+            if problem is not None:
+                return self.fail(400, problem)
         if core.tables.broken_global is not None:
             return self.fail(503, f"a global rule is broken: {core.tables.broken_global}")
         return self.find_route()
+
+    def host(self) -> str:
+        """The host that the request is for, without port, lower-case."""
+        m: cython.pointer(Parsed) = cython.address(self.req.m)
+        text: bytes = self.req.data[m.host_off : m.host_off + (m.host_len if m.host_len > 0 else 0)]
+        name = text.decode("latin-1").lower()
+        return name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() and ":" in name else name
 
     @cython.cfunc
     def find_route(self) -> cython.int:
@@ -1168,6 +1184,11 @@ class Exchange:
         return None if self.down is None else self.down.proxied
 
     @property
+    def tls(self):
+        """The client's TLS connection (net/tls.py), or None."""
+        return None if self.down is None else self.down.tls
+
+    @property
     def scheme(self):
         return "https" if self.down is not None and self.down.secure else "http"
 
@@ -1209,7 +1230,7 @@ class Exchange:
         now: cython.longlong = self.t_end if self.state == X_DONE else self.core.poller.now
         sent: cython.longlong = self.sent_before
         if self.down is not None:
-            sent = self.down.sent + self.down.wlen - self.sent_before
+            sent = self.down.total_sent() - self.sent_before
         node = None
         if e is not None:
             node = e.host if e.literal else self.address_text().rpartition(":")[0].strip("[]")
@@ -1231,7 +1252,7 @@ class Exchange:
         down: Downstream = self.down
         sent: cython.longlong = 0
         if down is not None:
-            sent = down.sent + down.wlen - self.sent_before
+            sent = down.total_sent() - self.sent_before
         else:
             sent = self.sent_before  # finish() leaves the total here
         return {

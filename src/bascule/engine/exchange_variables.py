@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from bascule.engine.tls_variables import TLS_VARIABLES
+
 
 def _seconds(us: int | None) -> float | None:
     return None if us is None else round(us / 1e6, 3)
@@ -72,6 +74,7 @@ def _proxied(attribute: str) -> Callable[[Any], Any]:
 
 
 VARIABLES: dict[str, Callable[[Any], Any]] = {
+    **TLS_VARIABLES,
     "status": lambda x: x.facts()["status"] or None,
     "request_time": lambda x: _seconds(x.facts()["request_us"]),
     "request_length": lambda x: x.facts()["request_length"],

@@ -1,4 +1,5 @@
 from bascule.net.poller cimport Handle
+from bascule.net.tls_server cimport TlsServer
 from bascule.engine.exchange cimport Core, Exchange, Upstream
 from bascule.engine.endpoint cimport Endpoint, UpstreamPlan
 from bascule.engine.access_log cimport AccessLog
@@ -19,10 +20,14 @@ cdef class Engine(Core):
     cdef readonly int worker_id
     cdef long max_connections
     cdef readonly long long turned_away
+    cdef TlsServer tls_server
+    cdef object tls_failures        # counter by reason
 
 cdef class Listener(Handle):
     cdef Engine engine
     cdef int port
     cdef bint is_unix
     cdef bint proxy_protocol        # each connection begins with a PROXY header
+    cdef bint tls
+    cdef bint http2
     cdef int accept_some(self)

@@ -18,6 +18,8 @@ from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.address import Address, format_host, port_of
 from cython.cimports.bascule.net.cnet import errno
 from cython.cimports.bascule.net.stream import SCRATCH
+from cython.cimports.bascule.net.tls import Tls
+from cython.cimports.bascule.net.tls_server import TlsServer
 from cython.cimports.bascule.wire.http1 import M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_PUT, M_TRACE
 from cython.cimports.bascule.wire.target import TARGET_KEEP_ENCODED_SLASH, TARGET_SERVLET
 from cython.cimports.libc.stdlib import free, malloc
@@ -26,6 +28,7 @@ from cython.cimports.libc.string import memcpy
 from bascule.engine.plan import chain_plan
 from bascule.engine.plugin_host import Hosts
 from bascule.match.address import AddressSet
+from bascule.net.tls_identity import TlsIdentity
 
 ACCEPT_ON_S = 0.2  # while draining: handshakes that have begun come to their end
 
@@ -68,6 +71,11 @@ class Listener(Handle):
             c = Http1Client()
             c.fd = fd
             c.core = engine
+            c.http2 = self.http2
+            if self.tls:
+                c.secure = True
+                c.tls = Tls()
+                engine.tls_server.accept(c.tls, False)
             c.is_unix = self.is_unix
             c.local_port = self.port
             c.unnamed = self.proxy_protocol
@@ -102,7 +110,19 @@ class Listener(Handle):
 
 @cython.cclass
 class Engine(Core):
-    def __init__(self, *, poller, loop, settings, counters, metrics, access_log=None, worker_id=0, plugin_attr=None):
+    def __init__(
+        self,
+        *,
+        poller,
+        loop,
+        settings,
+        counters,
+        metrics,
+        access_log=None,
+        worker_id=0,
+        plugin_attr=None,
+        ticket_secret=b"",
+    ):
         self.poller = poller
         self.loop = loop
         self.settings = settings
@@ -153,6 +173,16 @@ class Engine(Core):
                 settings.access_log_buffer_bytes,
                 access_log.write,
             )
+        self.tls_failures = metrics.counter(
+            "bascule_tls_handshake_failures", "TLS handshakes with clients that failed", ("reason",)
+        )
+        self.tls_server = TlsServer(
+            self.identity,
+            protocols=settings.tls_protocols,
+            ciphers=settings.tls_ciphers,
+            tickets=settings.tls_tickets,
+            secret=ticket_secret,
+        )
         self.hosts = Hosts(self, plugin_attr or {})
         poller.on_error = self.on_error
 
@@ -175,6 +205,7 @@ class Engine(Core):
         self.generation += 1
         self.hosts.metadata.clear()
         self.hosts.protos.clear()
+        self.asks_clients = self.tables.sni.asking > 0
         chain = self.tables.global_chain
         if chain is not self.global_chain:
             self.global_chain = chain
@@ -182,6 +213,41 @@ class Engine(Core):
         for route_id in [route_id for route_id in self.tunnels if not self.tables.has_route(route_id)]:
             for exchange in list(self.tunnels[route_id]):
                 cython.cast(Exchange, exchange).cut()
+
+    def identity(self, name):
+        """For TlsServer: the TlsIdentity of a server name, or None."""
+        if self.tables is None:
+            return None
+        if name is None:
+            name = self.settings.tls_fallback_sni
+            if name is None:
+                return None
+        ssl = self.tables.sni.find(name)
+        if ssl is None:
+            return None
+        if ssl.runtime is None:
+            try:
+                identity = TlsIdentity(
+                    ssl.pairs,
+                    protocols=ssl.protocols,
+                    ciphers=ssl.ciphers,
+                    client_ca=ssl.client_ca,
+                    depth=ssl.depth,
+                    name=ssl.id,
+                )
+                identity.check()
+            except ValueError as error:
+                self.log.error("ssls/%s can't be served: %s", ssl.id, error)
+                ssl.runtime = error
+                return None
+            identity.source = ssl
+            ssl.runtime = identity
+        return None if isinstance(ssl.runtime, ValueError) else ssl.runtime
+
+    @cython.cfunc
+    def count_failure(self, reason: str) -> cython.int:
+        self.tls_failures.child((reason,)).inc()
+        return 0
 
     def make_host(self, plugin: str, holder: str):
         return self.hosts.make(plugin, holder)
@@ -335,7 +401,16 @@ class Engine(Core):
 
     # ---- listening and draining
 
-    def listen(self, fd: int, *, port: int = 0, unix: bool = False, proxy_protocol: bool = False) -> None:
+    def listen(
+        self,
+        fd: int,
+        *,
+        port: int = 0,
+        unix: bool = False,
+        proxy_protocol: bool = False,
+        tls: bool = False,
+        http2: bool = False,
+    ) -> None:
         """Accepts on a listening socket, which becomes the engine's."""
         listener: Listener = Listener()
         listener.fd = fd
@@ -343,6 +418,8 @@ class Engine(Core):
         listener.port = port
         listener.is_unix = unix
         listener.proxy_protocol = proxy_protocol
+        listener.tls = tls
+        listener.http2 = http2
         self.poller.watch(listener, cnet.EPOLLIN | (cnet.EPOLLEXCLUSIVE if unix else 0))
         self.listeners.append(listener)
 
@@ -389,6 +466,8 @@ class Engine(Core):
             "refused_heads": self.refused_heads,
             "refused_proxies": self.refused_proxies,
             "turned_away": self.turned_away,
+            "tls_handshakes": self.handshakes,
+            "tls_resumptions": self.resumptions,
             "endpoints": len(self.endpoints),
         }
 

@@ -187,7 +187,7 @@ class Http1Upstream(Upstream):
             if error or x.down.over:
                 return x.down.abort()
             self.over = True  # the client is told, and may go on
-            cnet.shutdown(x.down.fd, cnet.SHUT_WR)
+            x.down.end_output()
             return 0
         if self.state == U_DONE:
             x.drop_upstream()  # the rest of the request body has nowhere to go

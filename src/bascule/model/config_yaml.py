@@ -60,17 +60,10 @@ def parse_settings(data: bytes, file: str | None, environ: Mapping[str, str]) ->
 def _dormant(settings: Settings) -> tuple[IgnoredKey, ...]:
     """What isn't done though the settings, or their defaults, ask for it."""
     found = []
-    if settings.apisix.ssl.enable:
-        ports = ", ".join(str(listen.port) for listen in settings.apisix.ssl.listen)
-        found.append(IgnoredKey("apisix.ssl", f"TLS towards clients isn't here yet: not listening on {ports}"))
-    port = settings.apisix.proxy_protocol.listen_https_port
-    if port is not None:
-        text = f"TLS towards clients isn't here yet: not listening on {port}"
-        found.append(IgnoredKey("apisix.proxy_protocol.listen_https_port", text))
     if settings.apisix.proxy_mode != "http":
         found.append(IgnoredKey("apisix.proxy_mode", "TCP and UDP proxying isn't here yet: only http is served"))
-    if any(listen.enable_http2 or listen.enable_http3 for listen in settings.apisix.node_listen):
-        found.append(IgnoredKey("apisix.node_listen.enable_http2", "HTTP/2 and HTTP/3 aren't here yet"))
+    if any(listen.enable_http3 or listen.enable_quic for listen in settings.apisix.ssl.listen):
+        found.append(IgnoredKey("apisix.ssl.listen.enable_http3", "HTTP/3 isn't here yet"))
     return tuple(found)
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SERVER_NAME = "Bascule"
+CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384"
+)
 DEFAULT_ACCESS_LOG_FORMAT = (
     '$remote_addr - $remote_user [$time_local] $http_host "$request" $status $body_bytes_sent $request_time '
     '"$http_referer" "$http_user_agent" $upstream_addr $upstream_status $upstream_response_time '
@@ -53,6 +58,12 @@ class EngineSettings:
     server_tokens: bool = True
     version: str = ""
     show_upstream_status: bool = False
+    # TLS
+    tls_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    tls_ciphers: str = CIPHERS
+    tls_tickets: bool = False
+    tls_trusted: str = "system"  # or the path of a file with the CAs that upstreams are verified by
+    tls_fallback_sni: str | None = None
     # logs
     access_log_enabled: bool = True
     access_log_path: str = "logs/access.log"

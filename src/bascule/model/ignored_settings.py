@@ -15,14 +15,12 @@ _SNIPPET = "no nginx underneath that it could go into"
 _SNIPPETS = ("main_", "http_", "http_server_", "http_server_location_", "http_admin_", "http_end_", "stream_")
 _SHARED = "no shared dicts here"
 _STREAM = "TCP and UDP proxying isn't here yet"
-_TLS = "TLS towards clients isn't here yet"
 _CACHE = "proxy-cache isn't here yet"
 
 IGNORED: tuple[tuple[str, str], ...] = (
     ("apisix.admin_api_version", "it stands in deployment.admin"),
     ("apisix.disable_sync_configuration_during_start", "a worker serves once it has its configuration"),
     ("apisix.enable_dev_mode", "start with --workers 1 instead"),
-    ("apisix.enable_http2", "HTTP/2 isn't here yet"),
     ("apisix.enable_reuseport", "every worker always has sockets of its own"),
     ("apisix.extra_lua_cpath", _LUA),
     ("apisix.extra_lua_path", _LUA),
@@ -33,8 +31,6 @@ IGNORED: tuple[tuple[str, str], ...] = (
     ("apisix.proxy_protocol.enable_tcp_pp_to_upstream", _STREAM),
     ("apisix.stream_proxy", _STREAM),
     ("apisix.router.ssl", "there is one way to match SNI"),
-    ("apisix.ssl.ssl_*", _TLS),
-    ("apisix.ssl.fallback_sni", _TLS),
     ("apisix.max_post_args_readable_size", "post_arg variables have one limit"),
     ("apisix.tracing", "not here yet"),
     ("apisix.disable_upstream_healthcheck", "active health checks aren't here yet"),

@@ -26,8 +26,9 @@ class Listen(BaseModel):
     ip: Annotated[str, AfterValidator(ip_address)] | None = None
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     path: str | None = None
-    enable_http2: bool = False
+    enable_http2: bool | None = None
     enable_http3: bool = False
+    enable_quic: bool = False
 
 
 def as_list(value: Any) -> Any:
@@ -53,7 +54,8 @@ def listen(item: Any) -> Any:
 
 
 class ListenAddress(BaseModel):
-    """One socket to open: `host` and `port`, or `path`. `proxy_protocol`: a PROXY header begins each connection."""
+    """One socket to open: `host` and `port`, or `path`. `proxy_protocol`: a PROXY header begins each connection.
+    `http2`: clients may speak it there."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -61,21 +63,29 @@ class ListenAddress(BaseModel):
     port: int = 0
     path: str | None = None
     proxy_protocol: bool = False
+    tls: bool = False
+    http2: bool = False
 
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://[{self.host}]:{self.port}" if ":" in self.host else f"{scheme}://{self.host}:{self.port}"
 
 
-def addresses(entries: tuple[Listen, ...], ipv6: bool, *, proxy_protocol: bool = False) -> tuple[ListenAddress, ...]:
-    """The sockets that `entries` ask for, each once. An entry without ip means 0.0.0.0, and :: with `ipv6`."""
+def addresses(
+    entries: tuple[Listen, ...], ipv6: bool, http2: bool, *, proxy_protocol: bool = False, tls: bool = False
+) -> tuple[ListenAddress, ...]:
+    """The sockets that `entries` ask for, each once. An entry without ip means 0.0.0.0, and :: with `ipv6`.
+    `http2`: for entries that don't say."""
     found: dict[ListenAddress, None] = {}
     for entry in entries:
+        spoken = http2 if entry.enable_http2 is None else entry.enable_http2
         if entry.path is not None:
-            found[ListenAddress(path=entry.path)] = None
+            found[ListenAddress(path=entry.path, http2=spoken)] = None
             continue
         hosts = (entry.ip,) if entry.ip else ("0.0.0.0", "::") if ipv6 else ("0.0.0.0",)
         for host in hosts:
-            found[ListenAddress(host=host, port=entry.port, proxy_protocol=proxy_protocol)] = None
+            address = ListenAddress(host=host, port=entry.port, proxy_protocol=proxy_protocol, tls=tls, http2=spoken)
+            found[address] = None
     return tuple(found)

@@ -23,6 +23,7 @@ from bascule.model.engine_settings import DEFAULT_ACCESS_LOG_FORMAT, SERVER_NAME
 from bascule.model.engine_settings import EngineSettings as EngineSettings
 from bascule.model.ignored_settings import IgnoredKey
 from bascule.model.listen import Listen, ListenAddress, addresses, as_list, listen
+from bascule.model.ssl_settings import SslSection
 
 Count = Annotated[int, Field(ge=1)]
 PluginName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -36,19 +37,6 @@ class Router(Section):
     http: Literal["radixtree_host_uri", "radixtree_uri", "radixtree_uri_with_parameter"] = "radixtree_host_uri"
 
 
-class SslListen(Section):
-    ip: str | None = None
-    port: Port = 9443
-    enable_http2: bool | None = None
-    enable_http3: bool = False
-    enable_quic: bool = False
-
-
-class SslSection(Section):
-    enable: bool = True
-    listen: tuple[SslListen, ...] = (SslListen(),)
-
-
 class ProxyProtocol(Section):
     """Ports, on every address, whose connections begin with a PROXY header."""
 
@@ -60,6 +48,7 @@ class Apisix(Section):
     node_listen: Annotated[tuple[Annotated[Listen, BeforeValidator(listen)], ...], BeforeValidator(as_list)] = (
         Listen(port=9080),
     )
+    enable_http2: bool = True
     enable_ipv6: bool = True
     enable_server_tokens: bool = True
     show_upstream_status_in_response_header: bool = False
@@ -213,10 +202,14 @@ class Settings(Section):
     @property
     def addresses(self) -> tuple[ListenAddress, ...]:
         apisix = self.apisix
-        found = addresses(apisix.node_listen, apisix.enable_ipv6)
-        port = apisix.proxy_protocol.listen_http_port
-        if port is not None:
-            found += addresses((Listen(port=port),), apisix.enable_ipv6, proxy_protocol=True)
+        found = addresses(apisix.node_listen, apisix.enable_ipv6, apisix.enable_http2)
+        if apisix.ssl.enable:
+            found += addresses(apisix.ssl.listen, apisix.enable_ipv6, apisix.enable_http2, tls=True)
+        proxies = apisix.proxy_protocol
+        for port, tls in ((proxies.listen_http_port, False), (proxies.listen_https_port, True)):
+            if port is not None:
+                entry = (Listen(port=port),)
+                found += addresses(entry, apisix.enable_ipv6, apisix.enable_http2, proxy_protocol=True, tls=tls)
         return found
 
     @property
@@ -272,6 +265,11 @@ class Settings(Section):
             server_tokens=apisix.enable_server_tokens,
             version=version,
             show_upstream_status=apisix.show_upstream_status_in_response_header,
+            tls_protocols=apisix.ssl.ssl_protocols,
+            tls_ciphers=apisix.ssl.ssl_ciphers,
+            tls_tickets=apisix.ssl.ssl_session_tickets,
+            tls_trusted=apisix.ssl.ssl_trusted_certificate,
+            tls_fallback_sni=apisix.ssl.fallback_sni,
             access_log_enabled=http.enable_access_log,
             access_log_path=http.access_log,
             access_log_format=http.access_log_format,

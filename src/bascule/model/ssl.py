@@ -39,6 +39,7 @@ class Ssl(Model):
     ssl_protocols: (
         Annotated[tuple[Literal["TLSv1.1", "TLSv1.2", "TLSv1.3"], ...], Field(max_length=3), Unique] | None
     ) = None
+    ssl_ciphers: Annotated[str, Strict(), Field(min_length=1)] | None = None  # our own: instead of apisix.ssl's
     status: Status = 1
     gm: Json | None = None  # of plugin gm
     ocsp_stapling: Json | None = None  # of plugin ocsp-stapling

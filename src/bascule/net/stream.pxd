@@ -1,4 +1,5 @@
 from bascule.net.poller cimport Handle
+from bascule.net.tls cimport Tls
 
 cdef enum:
     SCRATCH = 65536
@@ -7,6 +8,8 @@ cdef class Stream(Handle):
     cdef bint readable          # the kernel may hold bytes for us
     cdef bint half_closed       # the peer sent FIN (or worse): recv to the end
     cdef bint broken            # a write failed: nothing can be sent any more
+    cdef bint drained           # with TLS: the kernel held no more than was taken; set False with every event
+    cdef readonly Tls tls       # None: what is sent and received is plain
     cdef char* rbuf             # bytes received and not consumed (incomplete heads, pipelined requests)
     cdef int rlen
     cdef int rcap
@@ -25,3 +28,11 @@ cdef class Stream(Handle):
     cdef int reserve(self, int n) noexcept                              # room for n more bytes in rbuf
     cdef void consume(self, int n) noexcept                             # drops n bytes from rbuf's front
     cdef void close(self) noexcept
+    cdef int handshake(self) noexcept                                   # 1 done; 0 goes on; -1 failed: tls.failure
+    cdef bint at_end(self) noexcept                                     # nothing more comes from the peer
+    cdef void end_output(self) noexcept
+    cdef long long total_sent(self) noexcept
+    cdef Py_ssize_t take_in(self) noexcept
+    cdef Py_ssize_t receive_sealed(self, char* buf, Py_ssize_t cap) noexcept
+    cdef int put_sealed(self) noexcept
+    cdef int seal(self, const char* p, Py_ssize_t n, const char* q, Py_ssize_t k) noexcept

@@ -66,7 +66,7 @@ class PluginCompiler:
     def __init__(self, registry: PluginSource, make_host: MakeHost, resolver: Resolver) -> None:
         self._registry = registry
         self._make_host = make_host
-        self._resolver = resolver
+        self.resolver = resolver
 
     def check(
         self, plugins: dict[str, dict[str, Any]] | None, previous: PluginSet | None, faults: Faults
@@ -189,7 +189,7 @@ class PluginCompiler:
         """The references of a conf, as when `previous` was made of it."""
         if not may_refer(packed):
             return True
-        replaced = self._resolver.replace(own)
+        replaced = self.resolver.replace(own)
         return not replaced.faults and (replaced.used or None) == previous.used
 
     def _check_meta(self, value: Any, parts: tuple[str, ...], faults: Faults) -> tuple[PluginMeta, Expression | None]:
@@ -206,7 +206,7 @@ class PluginCompiler:
         """The conf, with what its references stood for; OPEN when it can't be built here, None with faults."""
         replaced: Replaced | None = None
         if may_refer(packed):
-            replaced = self._resolver.replace(value)
+            replaced = self.resolver.replace(value)
             for inner, sentence in replaced.faults:
                 faults.add((*parts, *inner), sentence)
             if replaced.faults:

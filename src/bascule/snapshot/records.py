@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bascule.snapshot.compiled_ssl import CompiledSsl
 from bascule.snapshot.compiled_upstream import CompiledUpstream
 from bascule.snapshot.plugin_instance import PluginSet
 
@@ -82,6 +83,13 @@ class CredentialRecord(Record):
     username: str
     credential_id: str
     auths: tuple[Auth, ...]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class SslRecord(Record):
+    """`ssl` is None where its references can't be resolved, and nothing is served."""
+
+    ssl: CompiledSsl | None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

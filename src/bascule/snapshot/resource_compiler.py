@@ -15,10 +15,9 @@ from bascule.model.credential import Credential
 from bascule.model.kinds import KINDS, model_of
 from bascule.model.secret import MANAGERS
 from bascule.model.service import Service
-from bascule.model.ssl import Ssl
 from bascule.model.stream_route import StreamRoute
 from bascule.model.upstream import Upstream
-from bascule.snapshot.certificates import check_ssl, check_tls
+from bascule.snapshot.certificates import check_tls
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.item_check import checked_upstream, interned, shared, validated
 from bascule.snapshot.plugin_compiler import PluginCompiler
@@ -32,6 +31,7 @@ from bascule.snapshot.records import (
     UpstreamRecord,
 )
 from bascule.snapshot.route_compiler import RouteCompiler
+from bascule.snapshot.ssl_compiler import SslCompiler
 from bascule.snapshot.upstream_compiler import Served
 
 M = TypeVar("M", bound=BaseModel)
@@ -53,7 +53,7 @@ class ResourceCompiler:
             "plugin_configs": self._holder,
             "global_rules": self._holder,
             "plugin_metadata": self._metadata,
-            "ssls": self._ssl,
+            "ssls": SslCompiler(plugins.resolver).compile,
             "stream_routes": self._stream_route,
         }
 
@@ -73,13 +73,6 @@ class ResourceCompiler:
             return None
         conf = validated(model, change, faults)
         return None if conf is None else Record(packed, change.file, change.line)
-
-    def _ssl(self, change: Change, packed: bytes, previous: Any, faults: Faults) -> Record | None:
-        conf = validated(Ssl, change, faults)
-        if conf is None:
-            return None
-        check_ssl(conf, faults)
-        return None if faults else Record(packed, change.file, change.line)
 
     def _stream_route(self, change: Change, packed: bytes, previous: Any, faults: Faults) -> Record | None:
         """Kept, and not served yet; no plugin and no protocol for streams is there."""

@@ -22,6 +22,7 @@ from bascule.snapshot.applied import Applied
 from bascule.snapshot.chain import Chain, Hook
 from bascule.snapshot.compact_json import NotJson, pack, unpack
 from bascule.snapshot.compiled_route import CompiledRoute
+from bascule.snapshot.compiled_ssl import CompiledSsl
 from bascule.snapshot.compiled_upstream import CompiledUpstream
 from bascule.snapshot.consumer_binding import ConsumerBinding
 from bascule.snapshot.consumer_table import ConsumerTable
@@ -37,6 +38,7 @@ from bascule.snapshot.referring import Referring
 from bascule.snapshot.resource_compiler import ResourceCompiler
 from bascule.snapshot.route_links import service_errors
 from bascule.snapshot.route_table import RouteTable
+from bascule.snapshot.sni_table import SniTable
 from bascule.snapshot.state import Broken, Item, State
 from bascule.snapshot.upstream_compiler import Served
 
@@ -87,6 +89,7 @@ class Tables:
         self.generation = 0
         self.global_chain = Chain()
         self.broken_global: str | None = None
+        self.sni = SniTable()
         self._plugins = PluginCompiler(registry, make_host, Resolver(resolve or from_environment({}), checking))
         self._compiler = ResourceCompiler(self._plugins, served or Served())
         self._state = State()
@@ -326,6 +329,8 @@ class Tables:
                 state.set_link_errors(item, () if record is None else service_errors(id, record, state))
             elif kind in ("consumers", "credentials"):
                 consumers.append(item)
+            elif kind == "ssls" and item in changed:
+                self.sni.put(_ssl_of(changed[item]), _ssl_of(record))
         if consumers:
             before = {item[1]: changed[item] for item in consumers if item[0] == "consumers" and item in changed}
             for item, errors in self._consumers.link(consumers, before, state).items():
@@ -346,6 +351,10 @@ class Tables:
 
 def _change_of(kind: str, id: str, record: Record) -> Change:
     return Change(kind, id, unpack(record.packed), file=record.file, line=record.line)
+
+
+def _ssl_of(record: Any) -> CompiledSsl | None:
+    return None if record is None else record.ssl
 
 
 def _plugin_sets(outcome: _Outcome) -> tuple[PluginSet | None, PluginSet | None]:
