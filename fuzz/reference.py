@@ -436,3 +436,56 @@ def parse_proxy_binary(data: bytes) -> tuple[int, str | None, int, str | None, i
             need(crc32c(zeroed) == int.from_bytes(data[at + 3 : at + 7], "big"), "another checksum")
         at += 3 + length
     return found
+
+
+FRAME_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
+CONTROL_MAX = 125
+
+
+def parse_frames(data: bytes, client: bool, extended: bool) -> list[tuple[int, bool, int, bytes]]:
+    """(opcode, fin, reserved bits, payload) of the WebSocket frames that are whole."""
+    frames: list[tuple[int, bool, int, bytes]] = []
+    message = 0
+    at = 0
+    while len(data) - at >= 2:
+        fin, reserved, opcode = data[at] >= 128, data[at] >> 4 & 7, data[at] & 15
+        short = data[at + 1] & 127
+        need(data[at + 1] >> 7 == client, "mask")
+        need(opcode in (0, 1, 2, 8, 9, 10), "opcode")
+        need(not reserved or (extended and opcode < 8), "reserved bits")
+        need(opcode < 8 or fin, "control frame in pieces")
+        need(opcode < 8 or short <= CONTROL_MAX, "long control frame")
+        need(opcode >= 8 or (opcode == 0) == bool(message), "out of order")
+        wide = {126: 2, 127: 8}.get(short, 0)
+        start = at + 2 + wide + 4 * client
+        if len(data) < start:
+            break
+        size = int.from_bytes(data[at + 2 : at + 2 + wide], "big") if wide else short
+        need(not wide or size >= (126 if wide == 2 else 65536), "not the shortest length")
+        need(size < 1 << 63, "highest bit")
+        if opcode < 8:
+            message = 0 if fin else message or opcode
+        payload = data[start : start + size]
+        if client:
+            payload = bytes(byte ^ data[start - 4 + i % 4] for i, byte in enumerate(payload))
+        if len(data) < start + size:
+            break
+        frames.append((opcode, fin, reserved, payload))
+        at = start + size
+    return frames
+
+
+def close_fault(payload: bytes) -> int:
+    if not payload:
+        return 0
+    if len(payload) == 1 or int.from_bytes(payload[:2], "big") not in FRAME_CODES:
+        return 1002
+    return 0 if is_utf8(payload[2:]) else 1007
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -14,6 +14,7 @@ from bascule.wire.chunk import ChunkScanner
 from bascule.wire.head import Head
 from bascule.wire.proxy_protocol import ProxyHeader, build_proxy_header, crc32c
 from bascule.wire.target import is_plain, normalise
+from bascule.wire.websocket import FrameReader, build_frame, close_fault, is_utf8, masked
 from fuzz import reference
 
 MESSAGE = ("minor", "fields", "head_len", "content_length", "chunked", "close", "keep_alive", "upgrade", "te_trailers")
@@ -213,6 +214,78 @@ def check_proxy(data: bytes, rng: random.Random) -> str:
     return f"good {header.version} {header.source is None} {size // 20}"
 
 
+def run_frames(pieces: list[bytes], client: bool, extended: bool) -> tuple[list[tuple[int, bool, int, bytes]], int]:
+    """(opcode, fin, reserved bits, payload) of the frames that are whole, and the error, fed piece by piece."""
+    reader = FrameReader(client, extended)
+    found: list[tuple[int, bool, int, bytes]] = []
+    payload = b""
+    for piece in pieces:
+        while piece:
+            used, off, size = reader.step(piece)
+            if used < 0:
+                return found, reader.error
+            assert 0 < used <= len(piece), "no progress"
+            assert off + size <= used, "a run outside the piece"
+            opcode, fin, reserved, total, left, mask = reader.frame
+            run = piece[off : off + size]
+            payload += masked(run, mask, total - left - size) if client else run
+            if reader.event and left == 0:
+                found.append((opcode, fin, reserved, payload))
+                payload = b""
+            piece = piece[used:]
+    return found, 0
+
+
+def check_websocket(data: bytes, rng: random.Random) -> str:
+    client, extended = rng.choice((True, False)), rng.choice((True, False))
+    cuts = sorted(rng.randint(0, len(data)) for _ in range(rng.choice((0, 1, 3, 8))))
+    pieces = [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    frames, error = run_frames([data], client, extended)
+    assert run_frames(pieces, client, extended) == (frames, error), f"cut at {cuts}, the verdict differs"
+    wanted = attempt(lambda: reference.parse_frames(data, client, extended))
+    assert is_utf8(pieces) == reference.is_utf8(data), "text"
+    assert close_fault(data[:125]) == reference.close_fault(data[:125]), "a close frame"
+    if isinstance(wanted, reference.Refused):
+        assert error == 1002, f"the reference refuses: {wanted.reason}"
+        return f"{wanted.reason} {client} {len(frames)}"
+    assert not isinstance(wanted, reference.Incomplete)
+    assert error == 0, "the reference accepts"
+    assert frames == wanted, f"{frames!r}, reference: {wanted!r}"
+    mask = data[:4] if client and len(data) >= 4 else None
+    for opcode, fin, reserved, payload in frames:
+        if not reserved and (mask is not None or not client) and opcode != 0:
+            again = build_frame(opcode, payload, mask, fin)
+            assert run_frames([again], client, extended) == ([(opcode, fin, 0, payload)], 0), (
+                "what is built is not read"
+            )
+    return f"good {client} {sorted({(frame[0], frame[1]) for frame in frames})} {min(len(frames), 4)}"
+
+
+FRAMES = tuple(
+    b"".join(build_frame(opcode, payload, mask, fin) for opcode, payload, fin in frames)
+    for mask in (None, b"abcd")
+    for frames in (
+        ((1, b"hello", True), (2, bytes(130), True)),
+        ((1, b"h", False), (9, b"ping", True), (0, b"", False), (0, "\u20ac".encode(), True)),
+        ((8, b"\x03\xe8bye", True), (10, b"", True)),
+        ((2, b"", True), (2, bytes(700), False)),
+    )
+)
+FRAME_SEEDS = (*FRAMES, b"\x03\xe8bye", b"\x03\xed")
+FRAME_WORDS = (
+    b"\x89\x7e\x00\x7e",
+    b"\x03\xed",
+    b"\x81\x00",
+    b"\x01\x80",
+    b"\x80\x00",
+    b"\x88\x02\x03\xe8",
+    b"\x89\x00",
+    b"\x82\x7e\x00\x7e",
+    b"\x82\x7f\0\0\0\0\0\1\0\0",
+    b"\xc1",
+    b"\xf0\x9f\x98\x80",
+    b"\xed\x9f\xbf",
+)
 PROXY_V2 = build_proxy_header(2, "203.0.113.7", 4711, "192.0.2.1", 443)
 PROXY_TLVS = PROXY_V2[:15] + b"\x1a" + PROXY_V2[16:] + b"\x02\x00\x04a.ex\x03\x00\x04\0\0\0\0"
 PROXY_SEEDS = (
@@ -340,5 +413,6 @@ TARGETS = {
         Target("chunk", CHUNK_SEEDS, CHUNK_WORDS, check_chunk),
         Target("target", TARGET_SEEDS, TARGET_WORDS, check_target),
         Target("proxy", PROXY_SEEDS, PROXY_WORDS, check_proxy),
+        Target("websocket", FRAME_SEEDS, FRAME_WORDS, check_websocket),
     )
 }

@@ -24,6 +24,8 @@ PLANTED: dict[str, tuple[str, str, Any]] = {
     "a hop-by-hop field passed on": ("response", "HOP_BY_HOP", reference.HOP_BY_HOP - {b"keep-alive"}),
     "blanks in a size line": ("chunk", "SIZE_LINE", re.compile(rb"([0-9A-Fa-f]{1,15})([^\r\n]*)\r\n")),
     "a header that is longer than it may be": ("proxy", "PROXY_MAX", 65551),
+    "a control frame of 126 bytes": ("websocket", "CONTROL_MAX", 126),
+    "a close code of nobody's": ("websocket", "FRAME_CODES", reference.FRAME_CODES | {1005}),
     "a trailer that must not come": ("chunk", "NOT_IN_TRAILERS", reference.NOT_IN_TRAILERS - {b"te"}),
 }
 
