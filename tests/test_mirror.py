@@ -34,6 +34,7 @@ WHOLE_ROOM = {
     "engine/test_body_conditions.py",
     "engine/test_proxy_protocol.py",
     "engine/test_proxy_to_upstreams.py",
+    "engine/test_held_responses.py",
     "engine/test_slow_clients.py",
     "engine/test_smuggling.py",
     "engine/test_websocket.py",

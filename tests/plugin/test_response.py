@@ -72,6 +72,18 @@ def test_changes_to_an_upstreams_head():
     assert response.header("set-cookie") is None
 
 
+def test_detached_from_the_upstreams_head():
+    head = b"HTTP/1.1 404 X\r\nServer: x\r\nX-Old: 1\r\nConnection: x-hop\r\n"
+    head += b"X-Hop: 1\r\nContent-Length: 3\r\nDate: d\r\n\r\n"
+    response = Response.from_bytes(head)
+    response.set_header("X-New", "2")
+    for _ in range(2):
+        response.detach()
+        assert response.headers() == [("X-Old", "1"), ("Date", "d"), ("X-New", "2")]
+    response.remove_header("x-old")
+    assert response.header("X-Old") is None
+
+
 def test_no_head():
     with pytest.raises(ValueError, match="head"):
         Response.from_bytes(b"HTTP/1.1 200 OK\r\n")

@@ -712,7 +712,7 @@ class Http1Client(Downstream):
             o[0] = 13
             o[1] = 10
             o += 2
-        if x.source == 0 and x.upstream_status and (x.upstream_status >= 500 or core.show_upstream_status):
+        if x.source != 1 and x.upstream_status and (x.upstream_status >= 500 or core.show_upstream_status):
             o = self.put_upstream_status(o, x)
         o = self.put_connection(o, x)
         o[0] = 13

@@ -207,6 +207,8 @@ cdef class Exchange:
     cdef list trailers                  # of the response, as request_trailers; set before response_end()
     cdef int upstream_status
     cdef bint filtering                 # body_filter hooks are installed for this response
+    cdef list gathered                  # body of a response whose head waits for its end; None: it streams
+    cdef long long gathered_size
     cdef long long response_left        # announced length still to go out when body_mode is BODY_PLAIN; -1 unknown
     # phases
     cdef object task
@@ -259,6 +261,9 @@ cdef class Exchange:
     cdef int finish(self)
     cdef int client_gone(self)
     cdef int filter_body(self, bytes chunk, bint last)
+    cdef int take_trailers(self, list before)
+    cdef int gather(self, const char* p, Py_ssize_t n)
+    cdef int answer_gathered(self)
     cdef int run_header_filters(self)
     cdef int wake_holder(self)
     cdef void reset(self) noexcept

@@ -15,6 +15,7 @@ from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan, Step
 from cython.cimports.bascule.net.address import format_host
 from cython.cimports.bascule.net.poller import now_us
 from cython.cimports.bascule.net.stream import Stream
+from cython.cimports.bascule.plugin.fields import field_name, field_value
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.head import Head
@@ -249,6 +250,7 @@ class Exchange:
         self.trailers = None
         self.upstream_status = 0
         self.filtering = False
+        self.gathered = None
         self.task = None
         self.steps = None
         self.merged = None
@@ -925,6 +927,12 @@ class Exchange:
             self.status = r.status
             bodyless = self.head_request or r.status == 204 or r.status == 304
             self.filtering = len(self.chain.body_filter) > 0 and not self.head_request
+            if r.hold_limit > 0 and self.filtering and not bodyless:
+                # Until it is whole, nothing has gone out: this still counts as waiting for the response.
+                self.gathered = []
+                self.gathered_size = 0
+                self.body_mode = BODY_PLAIN
+                return 1
         if bodyless:
             self.body_mode = BODY_NONE
         elif self.filtering:
@@ -977,7 +985,9 @@ class Exchange:
     @cython.cfunc
     def on_response_data(self, p: cython.p_const_char, n: cython.Py_ssize_t, last: cython.bint) -> cython.int:
         """Body bytes of the upstream: in BODY_RAW with their framing, else decoded."""
-        if self.filtering:
+        if self.gathered is not None:
+            self.gather(p, n)
+        elif self.filtering:
             self.filter_body(p[:n], last)
         elif n:
             self.down.data(self, p, n)
@@ -986,6 +996,12 @@ class Exchange:
     @cython.cfunc
     def filter_body(self, chunk: bytes, last: cython.bint) -> cython.int:
         step: Step
+        came: list = None
+        if last and self.source == 2:
+            came = []
+            if self.trailers is not None:
+                came = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.trailers]
+            self.response.trailers = came.copy()
         for entry in self.chain.body_filter:
             step = cython.cast(Step, entry)
             if step.filter is not None and not self.lets_pass(step):
@@ -999,9 +1015,13 @@ class Exchange:
                     self.drop_upstream()
                     self.down.abort()
                     return -2
+                if self.source == 2:
+                    return -2
                 continue
             if changed is not None:
                 chunk = changed
+        if came is not None and self.response.trailers != came:
+            self.take_trailers(self.response.trailers)
         if self.state == X_RESPONSE and self.body_mode != BODY_NONE and len(chunk):
             self.down.data(self, chunk, len(chunk))
         elif self.state == X_ANSWERED:
@@ -1009,9 +1029,59 @@ class Exchange:
         return 0
 
     @cython.cfunc
+    def take_trailers(self, changed: list) -> cython.int:
+        """Plugins have changed them."""
+        try:
+            self.trailers = [(field_name(name).lower(), field_value(name, value)) for name, value in changed] or None
+        except (TypeError, ValueError) as error:
+            self.core.log.error("trailers of plugins on route %s can't be sent: %s", self.route.id, error)
+        return 0
+
+    @cython.cfunc
+    def gather(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        """More of the body of a response that is held back."""
+        self.gathered_size += n
+        if self.gathered_size > self.response.hold_limit:
+            detail = f"the response body is larger than {self.response.hold_limit} bytes"
+            self.core.log.error("upstream %s: %s", self.address_text(), detail)
+            self.gathered = None
+            self.drop_upstream()
+            return self.fail(502, detail)
+        if n:
+            self.gathered.append(p[:n])
+        return 0
+
+    @cython.cfunc
+    def answer_gathered(self) -> cython.int:
+        """The response is whole: plugins see all of it, then it goes out as an answer does."""
+        r: Response = self.response
+        u: Upstream = self.up
+        body: bytes = b"".join(self.gathered)
+        self.gathered = None
+        self.up = None
+        u.x = None
+        self.endpoint.active -= 1
+        if self.upstream.balancer is not None:
+            self.upstream.balancer.on_finish(self.node, (self.core.poller.now - self.t_sent) / 1e6, True)
+        if self.body_sent_or_none():
+            u.release()
+        else:
+            u.cancel()
+        self.state = X_ANSWERED
+        if self.filter_body(body, True) < 0:
+            self.state = X_SENT
+            self.chain = self.chain.without_filters
+            return self.respond(Response(500, {"error_msg": self.failure}), 0)
+        cython.cast(object, r).detach()
+        self.status = r.status
+        return self.down.answer(self, r)
+
+    @cython.cfunc
     def response_end(self) -> cython.int:
         """The upstream's response is complete (and its last bytes went to the client's side)."""
         self.response_done = True
+        if self.gathered is not None:
+            return self.answer_gathered()
         if self.down.end(self) < 0:
             return 0
         if self.has_body and not self.body_sent and not (self.req.m.expect_continue and not self.continued):

@@ -280,7 +280,8 @@ class Http1Upstream(Upstream):
             done = self.chunk.state == CHUNK_DONE
         else:
             b = 0
-        x.down.begin_response(x, p, m, p + r, b if x.body_mode == BODY_RAW else 0)
+        if x.gathered is None:
+            x.down.begin_response(x, p, m, p + r, b if x.body_mode == BODY_RAW else 0)
         if done:
             if x.filtering:
                 x.on_response_data(b"", 0, True)

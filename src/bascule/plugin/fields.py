@@ -5,7 +5,7 @@
 import re
 
 import cython
-from cython.cimports.bascule.wire.http1 import FIELD_REMOVED
+from cython.cimports.bascule.wire.http1 import FIELD_DROP, FIELD_FORWARDED, FIELD_REMOVED
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Hop-by-hop fields (RFC 9110, section 7.6.1) and those that frame the body: the gateway alone writes them.
@@ -119,6 +119,18 @@ def all_fields(head, added):
     if added:
         for key, value in added:
             pairs.append((key.decode("latin-1"), value.decode("latin-1")))
+    return pairs
+
+
+def forwarded_fields(head):
+    """Those of an upstream's head that go on to a client with a body of another length: [(name, value)], bytes."""
+    i: cython.int
+    pairs: list = []
+    for i in range(head.m.nfields):
+        if not head.m.fields[i].flags & (FIELD_DROP | FIELD_FORWARDED | FIELD_REMOVED):
+            name = head.name(i)
+            if name.lower() not in ("server", "content-length"):
+                pairs.append((name.encode("latin-1"), head.value(i).encode("latin-1")))
     return pairs
 
 

@@ -9,6 +9,8 @@ cdef class Response:
     cdef public str source          # "upstream", "gateway" (an error of ours), "plugin"
     cdef public bint length_kept    # set by a header_filter whose body_filter leaves the length as it is
     cdef public object body_length  # set by a header_filter whose body_filter makes a body of just this length
+    cdef public long long hold_limit    # set by a header_filter: the head waits for a body of at most so many bytes
+    cdef public list trailers       # [(name, value)], str: what came, for the last call of body_filter; may be changed
     cdef Head head                  # upstream head, None for answers made here
     cdef list added                 # [(name: bytes, value: bytes)] to append to head's fields; None: nothing
     cdef object find(self, str name)

@@ -8,6 +8,7 @@ from cython.cimports.bascule.plugin.fields import (
     field_value,
     field_values,
     find_field,
+    forwarded_fields,
     without_field,
 )
 from cython.cimports.bascule.wire.head import Head
@@ -92,6 +93,12 @@ class Response:
     def remove_header(self, name):
         """Removes every field of this name, if there is one."""
         self.added = without_field(self.head, self.added, name)
+
+    def detach(self):
+        """Of an upstream's: an answer made here from now on, with the same fields."""
+        if self.head is not None:
+            self.added = forwarded_fields(self.head) + (self.added or [])
+            self.head = None
 
     def __repr__(self):
         body = "streams" if self.body is None else f"{len(self.body)} bytes"

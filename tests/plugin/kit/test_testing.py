@@ -138,3 +138,26 @@ def test_waiting_plugins_run_in_a_loop():
             return Response(202)
 
     assert asyncio.run(run_async(Slow, {}, get("/"))).status == 202
+
+
+class Summing(Upper):
+    name = "summing"
+
+    def header_filter(self, request, response):
+        response.hold_limit = 10
+
+    def body_filter(self, request, response, chunk, last):
+        if response.source != "upstream":
+            return None
+        assert last
+        response.status = 201
+        response.trailers.append(("x-more", "2"))
+        return b"".join([chunk, *(value.encode() for _, value in response.trailers)])
+
+
+def test_trailers_and_held_responses():
+    upstream = Upstream(200, (), [b"one", b"two"], [("x-sum", "1")])
+    result = run(Summing, {}, get("/"), upstream=upstream)
+    assert (result.status, result.chunks) == (201, [b"onetwo12"])
+    assert result.trailers == [("x-sum", "1"), ("x-more", "2")]
+    assert run(Summing, {}, get("/"), upstream=Upstream(body=b"x" * 11)).status == 502

@@ -80,6 +80,7 @@ class Upstream:
     status: int = 200
     headers: Headers = ()
     body: bytes | Sequence[bytes] = b"upstream"
+    trailers: Sequence[tuple[str, str]] = ()
 
     def head(self) -> bytes:
         lines = [f"HTTP/1.1 {self.status} Canned"]
@@ -120,6 +121,10 @@ class Result:
     request: Request
     response: Response
     plugins: tuple[Plugin, ...]
+
+    @property
+    def trailers(self) -> list[tuple[str, str]]:
+        return self.response.trailers or []
 
     @property
     def upstream(self) -> Sent:
@@ -207,7 +212,7 @@ class _Run(NamedTuple):
         return [(plugin, getattr(plugin, phase)) for plugin in self.plugins if phase in plugin.hooks()]
 
     async def to_end(self) -> Result:
-        answered_by, response, sent = "upstream", None, None
+        answered_by, response, sent, trailers = "upstream", None, None, None
         for phase in ("rewrite", "access", "before_proxy"):
             for plugin, hook in self.hooks(phase):
                 answer = hook(self.request)
@@ -223,21 +228,34 @@ class _Run(NamedTuple):
             sent = _sent(self.request)
             upstream = self.upstream(sent) if callable(self.upstream) else self.upstream
             response, chunks = Response.from_bytes(upstream.head()), upstream.chunks()
+            trailers = list(upstream.trailers)
         else:
             chunks = [response.body] if response.body else []
-        return self.respond(answered_by, response, chunks, sent)
+        return self.respond(answered_by, response, chunks, sent, trailers)
 
-    def respond(self, answered_by: str, response: Response, chunks: list[bytes], sent: Sent | None) -> Result:
+    def respond(
+        self,
+        answered_by: str,
+        response: Response,
+        chunks: list[bytes],
+        sent: Sent | None,
+        trailers: list[tuple[str, str]] | None,
+    ) -> Result:
         self.request.response = response
         for _, hook in self.hooks("header_filter"):
             hook(self.request, response)
         # The last chunk is told to be the last only when the end is known: as an upstream's often comes, by itself.
         pieces = [(chunk, False) for chunk in chunks] + [(b"", True)] if answered_by == "upstream" else []
-        if answered_by != "upstream":
-            pieces = [(b"".join(chunks), True)]
+        whole = b"".join(chunks)
+        if response.hold_limit and answered_by == "upstream" and len(whole) > response.hold_limit:
+            return self.respond("gateway", Response(502), [], sent, None)
+        if answered_by != "upstream" or response.hold_limit:
+            pieces = [(whole, True)]
         out = []
         for piece, last in pieces:
             chunk = piece
+            if last and trailers is not None:
+                response.trailers = trailers
             for _, hook in self.hooks("body_filter"):
                 changed = hook(self.request, response, chunk, last)
                 chunk = chunk if changed is None else changed

@@ -1,0 +1,217 @@
+"""Responses whose head waits until plugins have seen the whole body, and trailers as plugins see them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.gateway import Gateway
+from tests.servers.raw import RawClient, RawConnection, response
+from tests.servers.switchboard import Switchboard, body_of
+
+PLUGINS = """
+from bascule.plugin import Config, Plugin
+
+
+class Conf(Config):
+    mode: str = ""
+
+
+class Held(Plugin):
+    name = "held"
+    priority = 100
+    Config = Conf
+
+    def header_filter(self, request, response):
+        if response.source == "upstream":
+            response.hold_limit = 1000
+
+    def body_filter(self, request, response, chunk, last):
+        if response.source != "upstream":
+            return None
+        assert last
+        if self.conf.mode == "fails":
+            raise ValueError("failed on purpose")
+        response.status = int(chunk[:3] or 298)
+        response.set_header("X-Length", len(chunk))
+        response.set_header("X-Sum", dict(response.trailers).get("x-sum", "none"))
+        return chunk[3:].upper()
+
+
+class Trailers(Plugin):
+    name = "trailers"
+    priority = 100
+    Config = Conf
+
+    def body_filter(self, request, response, chunk, last):
+        if not last:
+            return None
+        came = " ".join(f"{name}={value}" for name, value in response.trailers)
+        if self.conf.mode == "none":
+            response.trailers = []
+        elif self.conf.mode == "wrong":
+            response.trailers.append(("x", "a" + chr(10) + "b"))
+        elif self.conf.mode == "framing":
+            response.trailers = [("Content-Length", "3")]
+        else:
+            response.trailers.append(("X-Mine", "yes"))
+        return chunk + b"!" + came.encode()
+"""
+CHUNKED = b"HTTP/1.1 200 OK\r\nServer: up\r\nX-Up: yes\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def board() -> Iterator[Switchboard]:
+    server = Switchboard()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iterator[Gateway]:
+    directory = tmp_path_factory.mktemp("held")
+    (directory / "mine.py").write_text(PLUGINS)
+
+    def route(name: str, plugin: str, mode: str) -> dict[str, object]:
+        upstream = {
+            "nodes": {board.address: 1},
+            "timeout": {"connect": 5, "send": 5, "read": 1 if mode == "slow" else 30},
+        }
+        return {"id": name, "uri": f"/{name}/*", "plugins": {plugin: {"mode": mode}}, "upstream": upstream}
+
+    modes = ["held", "held-slow", "held-fails", "trailers", "trailers-none", "trailers-wrong", "trailers-framing"]
+    routes = [route(name, *(f"{name}-".split("-")[:2])) for name in modes]
+    server = Gateway(directory, {"routes": routes}, {"bascule": {"plugins": ["mine.py"]}})
+    yield server
+    assert "internal error" not in server.log
+    assert server.stop() == 0
+
+
+@pytest.fixture
+def client(served: Gateway) -> Iterator[RawClient]:
+    with served.client() as connection:
+        yield connection
+
+
+def answering(board: Switchboard, path: str, *parts: bytes, close: bool = False) -> None:
+    @board.on(path)
+    def _(up: RawConnection, head: object) -> None:
+        for part in parts:
+            up.send(part)
+        if close:
+            up.close()
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_status_and_headers_may_change_once_the_body_is_whole(
+    framing: str, client: RawClient, served: Gateway, board: Switchboard
+) -> None:
+    path = f"/held/{framing}"
+    if framing == "length":
+        answering(board, path, response(b"404hello", headers=[("X-Up", "yes"), ("Server", "up")]))
+    elif framing == "chunked":
+        answering(board, path, CHUNKED + b"5\r\n404he\r\n", b"3\r\nllo\r\n0\r\n\r\n")
+    else:
+        answering(board, path, b"HTTP/1.1 200 OK\r\nX-Up: yes\r\nConnection: close\r\n\r\n404hello", close=True)
+    for _ in range(2):
+        answer = client.request("GET", path)
+        assert (answer.status, answer.body) == (404, b"HELLO")
+        assert answer.header_values("content-length") == ["5"]
+        assert (answer.header("transfer-encoding"), answer.header("x-up")) == (None, "yes")
+        assert (answer.header("x-length"), answer.header("x-sum")) == ("8", "none")
+        assert not (answer.header("server") or "").startswith("up")
+        with served.client() as old:
+            old.send(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            assert old.read_response().body == b"HELLO"
+
+
+def test_the_upstreams_connection_is_used_again(client: RawClient, board: Switchboard) -> None:
+    ports = set()
+
+    @board.on("/held/again")
+    def _(up: RawConnection, head: object) -> None:
+        ports.add(up.sock.getpeername())
+        up.send(response(b"200"))
+
+    assert [client.request("GET", "/held/again").status for _ in range(5)] == [200] * 5
+    assert len(ports) == 1
+
+
+def test_trailers_are_seen_and_do_not_go_on(client: RawClient, board: Switchboard) -> None:
+    answering(board, "/held/trailers", CHUNKED + b"3\r\n201\r\n0\r\nX-Sum: 7\r\n\r\n")
+    answer = client.request("GET", "/held/trailers")
+    assert (answer.status, answer.header("x-sum"), answer.trailers) == (201, "7", [])
+
+
+def test_an_empty_body_and_no_body(client: RawClient, board: Switchboard) -> None:
+    answering(board, "/held/empty", response(b""))
+    assert client.request("GET", "/held/empty").status == 298
+    answering(board, "/held/none", b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.request("GET", "/held/none").status == 204
+    answering(board, "/held/head", b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+    assert client.request("HEAD", "/held/head").status == 200
+
+
+def test_a_body_over_the_limit_is_502(served: Gateway, board: Switchboard) -> None:
+    answering(board, "/held/large", response(b"x" * 1001))
+    with served.client() as client:
+        assert client.request("GET", "/held/large").status == 502
+        answering(board, "/held/fits", response(b"200" + b"x" * 997))
+        assert len(client.request("GET", "/held/fits").body) == 997
+    assert "larger than 1000 bytes" in served.log
+
+
+def test_an_upstream_that_dies_within_the_body_is_a_clean_502(client: RawClient, board: Switchboard) -> None:
+    answering(board, "/held/dies", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n200x", close=True)
+    assert client.request("GET", "/held/dies").status == 502
+    answering(board, "/held/bad", CHUNKED + b"3\r\n200\r\nzz\r\n", close=True)
+    assert client.request("GET", "/held/bad").status == 502
+
+
+def test_an_upstream_that_stalls_within_the_body_is_a_clean_504(client: RawClient, board: Switchboard) -> None:
+    @board.on("/held-slow/x")
+    def _(up: RawConnection, head: object) -> None:
+        up.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n200x")
+        up.read_to_end()
+
+    assert client.request("GET", "/held-slow/x").status == 504
+
+
+def test_a_plugin_that_fails_is_500(client: RawClient, board: Switchboard) -> None:
+    answering(board, "/held-fails/x", response(b"200secret"))
+    answer = client.request("GET", "/held-fails/x")
+    assert answer.status == 500
+    assert b"secret" not in answer.body
+
+
+def test_a_request_body_that_flows_on(client: RawClient, board: Switchboard) -> None:
+    """The upstream answers before it has the body; the next request on the connection works."""
+
+    @board.on("/held/early")
+    def _(up: RawConnection, head: object) -> None:
+        up.send(response(b"201early"))
+        body_of(up, head)  # type: ignore[arg-type]
+
+    for _ in range(2):
+        client.send(b"POST /held/early HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+        answer = client.read_response()
+        assert (answer.status, answer.body) == (201, b"EARLY")
+        client.send(b"67890")
+
+
+@pytest.mark.parametrize(
+    ("route", "came", "sent"),
+    [
+        ("trailers", b"X-Sum: 7\r\n", [("x-sum", "7"), ("x-mine", "yes")]),
+        ("trailers", b"", [("x-mine", "yes")]),
+        ("trailers-none", b"X-Sum: 7\r\n", []),
+        ("trailers-wrong", b"X-Sum: 7\r\n", [("x-sum", "7")]),
+        ("trailers-framing", b"X-Sum: 7\r\n", [("x-sum", "7")]),
+    ],
+)
+def test_plugins_see_and_change_trailers(
+    route: str, came: bytes, sent: list[tuple[str, str]], client: RawClient, board: Switchboard
+) -> None:
+    answering(board, f"/{route}/x", CHUNKED + b"3\r\nabc\r\n0\r\n" + came + b"\r\n")
+    answer = client.request("GET", f"/{route}/x")
+    assert answer.body == b"abc!" + (b"x-sum=7" if came else b"")
+    assert answer.trailers == sent
