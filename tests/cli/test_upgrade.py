@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -130,6 +131,27 @@ def test_a_new_gateway_that_can_t_start_leaves_the_old_one_as_it_was(
         server.reload({"routes": [*resources["routes"], {"id": 2, "uri": "/b", "plugins": {"mocking": {}}}]})
     assert load.wrong == []
     assert supervisor(server) == before
+
+
+def test_one_that_fails_with_the_sockets_in_hand_leaves_them_as_they_were(
+    gateway: Start, nginx: Callable[[str], Nginx]
+) -> None:
+    upstream = nginx("location / { return 200 'ok'; }")
+    resources = {"routes": [{"id": 1, "uri": "/*", "upstream": {"type": "roundrobin", "nodes": {upstream.address: 1}}}]}
+    server = gateway(resources, workers=2)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        more = [{"ip": "127.0.0.1", "port": port} for port in (server.port, taken.getsockname()[1])]
+        server.configure({"apisix": {"node_listen": more}})
+        with Load(server) as load:
+            done = upgrade(server)
+            time.sleep(0.2)
+        assert done.returncode == 1
+        assert "address already in use" in server.log
+        assert load.wrong == []
+        with Load(server) as load:
+            time.sleep(0.5)
+        assert load.wrong == []
+        assert load.answers > 10
 
 
 def test_with_nothing_to_take_over_it_says_so(tmp_path: Path) -> None:

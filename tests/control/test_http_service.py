@@ -57,7 +57,10 @@ def test_another_s_socket_is_used_if_it_is_the_right_one() -> None:
         theirs = socket.create_server(("127.0.0.1", 0))
         port = theirs.getsockname()[1]
         service = HttpService("admin", "the Admin API", app, "127.0.0.1", port, "/x")
+        again = theirs.dup()
         assert service.adopt(theirs, ("127.0.0.1", port))
+        assert not service.adopt(again, ("127.0.0.1", port)), "two may have kept it"
+        assert again.fileno() == -1
         await service.start()
         assert await ask(service) == "hello"
         other = socket.create_server(("127.0.0.1", 0))

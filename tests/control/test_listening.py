@@ -1,6 +1,7 @@
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,3 +114,64 @@ def test_what_was_retired_is_taken_back_when_it_is_asked_for_again() -> None:
         Listening().open((old,), 1, 16)
     listening.close()
     assert not connects(old.port)
+
+
+def offer_of(listening: Listening) -> list[tuple[dict[str, Any], int]]:
+    """As another process gets it."""
+    return [(what, os.dup(fd)) for what, fd in listening.offered()]
+
+
+def test_what_is_adopted_stays_the_others_until_they_have_gone(tmp_path: Path) -> None:
+    path = str(tmp_path / "b.sock")
+    old, new = Listening(), Listening()
+    wanted = (LOCAL, ListenAddress(path=path))
+    old.open(wanted, 2, 128)
+    port = old.of(0)[0].port
+    new.adopt(offer_of(old))
+    new.adopt(offer_of(old))  # two may have kept it
+    assert len(new.offered()) == 3
+    assert new.identities() == old.identities()
+    new.open(wanted, 1, 128)
+    assert new.addresses == old.addresses
+    new.close()  # it fails to start
+    for _ in range(12):
+        assert connects(port), "every one of the old sockets still takes connections"
+    assert os.path.exists(path)
+    new.adopt(offer_of(old))
+    new.open(wanted, 2, 128)
+    old.close()  # it stops in good order at the same time, and turns connections away
+    assert not os.path.exists(path)
+    new.settle()
+    for _ in range(12):
+        assert connects(port)
+    new.close()
+    assert not connects(port)
+
+
+def test_what_was_adopted_and_is_not_wanted_is_let_go_of(tmp_path: Path) -> None:
+    path = str(tmp_path / "b.sock")
+    old, new = Listening(), Listening()
+    old.open((LOCAL, ListenAddress(path=path)), 1, 128)
+    port = old.of(0)[0].port
+    new.adopt(offer_of(old))
+    new.open((ListenAddress(host="127.0.0.2", port=0),), 1, 128)
+    old.leave()
+    assert connects(port)
+    assert os.path.exists(path), "nobody knows yet whether this one comes to serve"
+    new.settle()
+    assert not connects(port)
+    assert not os.path.exists(path)
+    new.close()
+
+
+def test_another_use_of_the_same_place_is_the_same_socket() -> None:
+    plain = ListenAddress(host="127.0.0.1", port=free_port())
+    other = plain.model_copy(update={"proxy_protocol": True})
+    listening = Listening()
+    listening.open((plain,), 2, 16)
+    before = listening.fds(0)
+    listening.open((other,), 2, 16)
+    assert listening.fds(0) == before
+    listening.close_retired()
+    assert connects(plain.port)
+    listening.close()

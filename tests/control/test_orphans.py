@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bascule.control.handover import address_of
+from bascule.control.handover import HandoverServer, Offer, address_of
 from bascule.control.orphans import mark_serving, orphans_gone, there_are_orphans, wait_for_successor
 from tests.servers.gateway import Gateway
 from tests.servers.nginx import Nginx
@@ -26,7 +26,24 @@ def test_marks_of_other_supervisors_workers_are_found_by_configuration() -> None
 
 
 def test_waiting_for_nobody_ends() -> None:
-    assert not asyncio.run(wait_for_successor(address_of(f"/nowhere/nobody-{os.getpid()}"), 0.1))
+    assert asyncio.run(wait_for_successor(address_of(f"/nowhere/nobody-{os.getpid()}"), 0.1)) is None
+
+
+def test_a_successor_tells_which_sockets_it_listens_on() -> None:
+    async def nothing() -> None:
+        raise AssertionError("nobody asked for it")
+
+    async def scene() -> None:
+        address = address_of(f"/nowhere/successor-{os.getpid()}")
+        found = asyncio.ensure_future(wait_for_successor(address, 30))
+        await asyncio.sleep(0)
+        server = HandoverServer(address, lambda: Offer({"listening": [1, 2]}), nothing, nothing, lambda: None)
+        serving = asyncio.ensure_future(server.run())
+        assert await found == {1, 2}
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+    asyncio.run(scene())
 
 
 def test_no_request_fails_when_the_supervisor_is_killed_and_started_again(

@@ -1,12 +1,15 @@
 """The whole gateway as processes: killed, told, reloaded, stopped."""
 
 import http.client
+import json
 import os
+import re
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 from bascule.control.orphans import SERVE_ON_S
 from tests.servers.gateway import Gateway
 from tests.servers.nginx import Nginx
+from tests.servers.ports import free_port
 from tests.servers.vault import TOKEN, VaultServer
 
 Start = Callable[..., Gateway]
@@ -229,6 +233,116 @@ def test_workers_outlive_their_supervisor_but_not_for_long(gateway: Start, upstr
     server.process.popen.wait(5)
     assert get(server) == 200
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the workers' end", SERVE_ON_S + 10)
+
+
+def test_whoever_connects_while_nobody_is_left_is_served_by_the_next(
+    gateway: Start, upstream: Nginx, tmp_path: Path
+) -> None:
+    """Supervisor and workers are killed together, the keeper stays."""
+    path, port, admin_port = str(tmp_path / "b.sock"), free_port(), free_port()
+    config = {
+        "apisix": {"node_listen": [{"ip": "127.0.0.1", "port": port}, f"unix:{path}"]},
+        "deployment": {
+            "role": "traditional",
+            "role_traditional": {"config_provider": "sqlite"},
+            "admin": {"admin_key": [{"key": "k"}], "admin_listen": {"ip": "127.0.0.1", "port": admin_port}},
+        },
+    }
+    server = gateway(config=config, workers=2)
+    server.port = port
+    limit = {"count": 100, "time_window": 600, "key": "constant", "key_type": "constant"}
+    first = {"uri": "/*", "plugins": {"limit-count": limit}, "upstream": {"nodes": {upstream.address: 1}}}
+    assert admin(admin_port, "PUT", "/apisix/admin/routes/1", first) == 201
+    until(lambda: get(server) == 200, "the route")
+    (keeper,) = server.keeper_pids()
+    killed = [server.process.pid, *server.worker_pids()]
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    server.process.popen.wait(5)
+    with socket.socket(socket.AF_UNIX) as local, ExitStack() as stack:
+        local.settimeout(20)
+        local.connect(path)
+        clients = [local, *(stack.enter_context(tcp(server.port)) for _ in range(16))]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        puts: list[int] = []
+        change = {"uri": "/new", "plugins": {"mocking": {"response_status": 202, "response_example": "x"}}}
+        writer = threading.Thread(
+            target=lambda: puts.append(admin(admin_port, "PUT", "/apisix/admin/routes/2", change))
+        )
+        writer.start()
+        server.restart()
+        answers = [read_all(client) for client in clients]
+        assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
+        remaining = {re.findall(rb"(?i)x-ratelimit-remaining: (\d+)", answer)[0] for answer in answers}
+        assert b"99" not in remaining, "what was counted before is still counted"
+        writer.join(20)
+        assert puts == [201], "a write waited, too"
+    until(lambda: get(server, "/new") == 202, "the new route")
+    until(lambda: not lives(keeper), "the old keeper's end")
+    assert server.keeper_pids() != [keeper]
+    assert f"process {killed[0]} was killed" in server.log
+    (keeper,) = server.keeper_pids()
+    assert server.stop() == 0
+    assert not lives(keeper)
+    assert not os.path.exists(path)
+    for port in (server.port, admin_port):
+        with pytest.raises(ConnectionRefusedError):
+            tcp(port)
+
+
+def test_the_keeper_is_replaced_and_has_what_sighup_changed(gateway: Start, upstream: Nginx) -> None:
+    server = gateway(route(upstream), workers=1)
+    (first,) = server.keeper_pids()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: server.status("/status/details")[1]["keeper"] not in (first, None), "another one")
+    old, port = server.port, free_port()
+    server.configure({"apisix": {"node_listen": [{"ip": "127.0.0.1", "port": port}]}})
+    workers = server.worker_pids()
+    os.kill(server.process.pid, signal.SIGHUP)
+    until(lambda: server.worker_pids() and not set(workers) & set(server.worker_pids()), "the old worker's end")
+    with pytest.raises(ConnectionRefusedError):
+        tcp(old)
+    until(lambda: server.status("/status/ready")[0] == 200, "ready again")
+    for pid in (server.process.pid, *server.worker_pids()):
+        os.kill(pid, signal.SIGKILL)
+    server.process.popen.wait(5)
+    server.port = port
+    answers: list[int] = []
+    client = threading.Thread(target=lambda: answers.append(get(server)))
+    client.start()
+    server.restart()
+    client.join(20)
+    assert answers == [200]
+
+
+def admin(port: int, method: str, path: str, body: Any) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, json.dumps(body), {"X-API-KEY": "k"})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
+
+
+def tcp(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def read_all(client: socket.socket) -> bytes:
+    parts = []
+    while part := client.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 KEY = "$secret://vault/1/jack/key"

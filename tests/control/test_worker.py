@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from typing import Any
 from bascule.control.boot import Boot, Socket
 from bascule.control.channel import Channel
 from bascule.control.configuration import pack
-from bascule.control.handover import address_of
+from bascule.control.handover import Offer, address_of, send_offer
 from bascule.engine.shared_counters import SharedCounters
 from bascule.model.change import Change
 from bascule.model.engine_settings import EngineSettings
@@ -190,10 +191,19 @@ def test_without_its_supervisor_it_ends_once_another_gateway_serves(tmp_path: Pa
     async def script(channel: Channel, port: int) -> None:
         await served(channel)
 
+    def answer(successor: socket.socket) -> None:
+        with successor.accept()[0] as asking:
+            asking.sendall(b"hello")
+            assert asking.recv(64) == b"tell"
+            send_offer(asking, Offer({"listening": []}))
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as successor:
         successor.bind(UPGRADE_ADDRESS)
         successor.listen(1)
+        answering = threading.Thread(target=answer, args=(successor,))
+        answering.start()
         assert play(script, tmp_path) == 0
+        answering.join(10)
     log = (tmp_path / "error.log").read_text()
     assert "the supervisor is gone" in log
     assert "another gateway serves" in log

@@ -93,6 +93,19 @@ def test_one_that_keeps_crashing_is_given_time(caplog: pytest.LogCaptureFixture)
     assert lines[2].endswith("starting it again in 0.8 s: it keeps crashing")
 
 
+def test_one_that_is_killed_again_and_again_is_soon_back(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(slot: StandIn) -> None:
+        for death in range(1, 7):
+            await slot.ready.wait()
+            slot.send("die")
+            await until(lambda death=death: slot.ends == death)
+        await slot.ready.wait()
+
+    play(script)
+    lines = [record.message for record in caplog.records]
+    assert lines[5] == "worker 0 ended (killed by signal 9); starting it again in 0.5 s: it keeps crashing"
+
+
 def test_one_that_does_not_serve_yet_is_not_drained() -> None:
     async def script(slot: StandIn) -> None:
         await until(lambda: slot.pid)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bascule.net.syn_filter import turn_away
+from bascule.net.syn_filter import let_in, turn_away
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -56,11 +56,19 @@ def test_another_process_s_copy_is_the_same_socket(listener: socket.socket) -> N
         socket.create_connection(listener.getsockname()[:2], timeout=0.3)
 
 
+def test_whoever_goes_on_lets_them_in_again(listener: socket.socket) -> None:
+    let_in(listener.fileno())  # nothing is in the way: no harm
+    turn_away(listener.fileno())
+    let_in(listener.fileno())
+    socket.create_connection(listener.getsockname()[:2], timeout=5).close()
+
+
 def test_a_unix_socket_is_left_alone(tmp_path: Path) -> None:
     path = str(tmp_path / "s.sock")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
         turn_away(listener.fileno())
+        let_in(listener.fileno())
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(path)

@@ -1,8 +1,9 @@
-"""Chaos: load and writes while supervisor, workers and etcd are killed (kill -9) in random order.
+"""Chaos: load and writes while supervisor, workers, keeper and etcd are killed (kill -9) in random order.
 
 Each route says its version in every answer. A request that begins after a write was acknowledged as served must meet
 that version or a later one; and whatever was acknowledged is there in the end. The one excuse for a failed request: it
-was in flight in a worker that was killed. (A killed supervisor's workers serve on, so that is no excuse.)
+was in flight in a worker that was killed. (A killed supervisor's workers serve on, and what waits in sockets while none
+is left is kept, so that is no excuse.)
 """
 
 import contextlib
@@ -108,13 +109,14 @@ class Chaos:
     # ---- kills
 
     def _kill_something(self) -> None:
-        what = self._random.choice(["worker", "worker", "supervisor", *(["etcd"] if self._etcd else [])])
+        what = self._random.choice(["worker", "worker", "supervisor", "keeper", *(["etcd"] if self._etcd else [])])
         self.report.kills[what] += 1
-        if what == "worker":
-            pids = self.gateway.worker_pids()
+        if what in ("worker", "keeper"):
+            pids = self.gateway.worker_pids() if what == "worker" else self.gateway.keeper_pids()
             if pids:
-                with self._lock:
-                    self._kill_times.append(time.monotonic())
+                if what == "worker":
+                    with self._lock:
+                        self._kill_times.append(time.monotonic())
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._random.choice(pids), signal.SIGKILL)
         elif what == "supervisor":

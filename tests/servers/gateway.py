@@ -150,7 +150,15 @@ class Gateway:
             time.sleep(0.01)
 
     def worker_pids(self) -> list[int]:
-        """The process ids of the workers: the supervisor's living children.
+        """The process ids of the workers."""
+        return self._children("bascule.control.worker")
+
+    def keeper_pids(self) -> list[int]:
+        """Of the process that keeps the listening sockets; none while it is started again."""
+        return self._children("keeper_process")
+
+    def _children(self, program: str) -> list[int]:
+        """The supervisor's living children that run this.
 
         From every process's parent: task/*/children is documented to miss some while others come and go.
         """
@@ -159,7 +167,7 @@ class Gateway:
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
                     state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                    if int(parent) == self.process.pid and state != "Z":
+                    if int(parent) == self.process.pid and state != "Z" and program in _command(entry):
                         found.append(int(entry.name))
         return sorted(found)
 
@@ -173,6 +181,10 @@ class Gateway:
     def stop(self) -> int:
         """SIGTERM: drains and ends; returns the exit code."""
         return self.process.stop(timeout_s=10)
+
+
+def _command(process: Path) -> str:
+    return (process / "cmdline").read_bytes().decode(errors="replace")
 
 
 def _get_json(port: int, path: str) -> tuple[int, Any]:

@@ -99,7 +99,7 @@ class HandoverServer:
                 elif wish != b"give":
                     return False
                 taker.setblocking(True)
-                await asyncio.to_thread(_send, taker, offer)
+                await asyncio.to_thread(send_offer, taker, offer)
                 taker.setblocking(False)
                 if wish == b"tell":
                     return False
@@ -121,22 +121,24 @@ class Taker:
     """The new side."""
 
     @staticmethod
-    def ask(address: str) -> dict[str, Any]:
+    def ask(address: str, timeout_s: float = _ANSWER_S) -> dict[str, Any]:
         """The facts that the running gateway tells of itself; takes nothing. Raises HandoverFailed."""
-        taker = Taker(address, b"tell")
-        taker._sock.close()
+        taker = Taker(address, b"tell", timeout_s)
+        taker.close()
         return taker.offer.facts
 
-    def __init__(self, address: str, wish: bytes = b"give") -> None:
-        """Raises HandoverFailed."""
+    def __init__(self, address: str, wish: bytes = b"give", timeout_s: float = _ANSWER_S) -> None:
+        """Raises HandoverFailed. `timeout_s`: for each answer of the other side."""
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._sock.settimeout(_ANSWER_S)
+        self._sock.settimeout(timeout_s)
         try:
             self._sock.connect(address)
+            if not _same_user(self._sock):
+                raise ConnectionError("it is another user's process")
             self._expect(b"hello")
             self._sock.sendall(wish)
             self.offer = _receive(self._sock)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._sock.close()
             if isinstance(error, ConnectionRefusedError | FileNotFoundError):
                 raise HandoverFailed("no gateway runs with this configuration, as this user") from None
@@ -153,6 +155,10 @@ class Taker:
         """The old one may go."""
         with contextlib.suppress(OSError):
             self._sock.sendall(b"ready")
+        self.close()
+
+    def close(self) -> None:
+        """Without `ready` before, the old one goes on."""
         self._sock.close()
 
     def _expect(self, word: bytes) -> None:
@@ -161,13 +167,14 @@ class Taker:
             raise ConnectionError(f"it said {said!r} where {word!r} was expected")
 
 
-def _same_user(taker: socket.socket) -> bool:
-    credentials = taker.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+def _same_user(other: socket.socket) -> bool:
+    credentials = other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return uid in (0, os.getuid())
 
 
-def _send(taker: socket.socket, offer: Offer) -> None:
+def send_offer(taker: socket.socket, offer: Offer) -> None:
+    """Blocks. Raises OSError."""
     head = {"format": FORMAT, "facts": offer.facts, "sockets": len(offer.sockets)}
     taker.sendall(json.dumps(head).encode())
     for part in _parts(offer.sockets):
@@ -179,7 +186,10 @@ def _parts(sockets: Sequence[tuple[dict[str, Any], int]]) -> Sequence[Sequence[t
 
 
 def _receive(sock: socket.socket) -> Offer:
-    head = json.loads(sock.recv(1 << 20))
+    said = sock.recv(1 << 20)
+    if not said:
+        raise ConnectionError("it hung up")
+    head = json.loads(said)
     if head.get("format") != FORMAT:
         raise ConnectionError(f"it hands over in format {head.get('format')}, and this version knows {FORMAT}")
     offer = Offer(head["facts"])

@@ -27,8 +27,9 @@ class HttpService:
     _socket: socket.socket | None = field(default=None, init=False)
 
     def adopt(self, sock: socket.socket, wanted: tuple[str, int]) -> bool:
-        """Uses an older gateway's listening socket, if it is the one that is wanted here; otherwise closes it."""
-        if wanted == (self.ip, self.port):
+        """Uses an older gateway's listening socket, if it is the one that is wanted here and the first; otherwise
+        closes it."""
+        if wanted == (self.ip, self.port) and self._socket is None:
             self._socket = sock
             return True
         sock.close()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from bascule.control.boot import Socket
 from bascule.model.listen import ListenAddress
-from bascule.net.syn_filter import turn_away
+from bascule.net.syn_filter import let_in, turn_away
 
 
 class ListenFailed(Exception):
@@ -36,6 +36,7 @@ class Listening:
         self._retired: list[_Retired] = []
         self._used: tuple[ListenAddress, ...] = ()
         self._chosen: dict[ListenAddress, ListenAddress] = {}  # what port 0 became
+        self._shared = False  # those who had the sockets before may still accept from them
 
     def open(
         self, addresses: tuple[ListenAddress, ...], workers: int, backlog: int, *, beside_orphans: bool = False
@@ -46,15 +47,18 @@ class Listening:
         changed nothing."""
         opened: list[tuple[ListenAddress, socket.socket]] = []
         used: list[ListenAddress] = []
+        held = {_place(address): address for address in self._sockets}
         for wanted in addresses:
             address = self._chosen.get(wanted, wanted)
-            have = len(self._sockets.get(address, ()))
+            have = len(self._sockets[held[_place(address)]]) if _place(address) in held else 0
+            if _place(address) in map(_place, used):
+                have = 0  # the kernel says what is wrong with it
             try:
                 while have < (1 if address.path else workers):
                     if address.path:
                         sock = _open_unix(address.path, backlog, beside_orphans)
                     else:
-                        ours = {retired.worker: retired.sock for retired in self._retired if retired.address == address}
+                        ours = {one.worker: one.sock for one in self._retired if _place(one.address) == _place(address)}
                         alone = have == 0 and not beside_orphans and not ours
                         sock = ours.get(have) or _open_tcp(address, alone, backlog)
                     if address.port == 0 and not address.path:
@@ -74,6 +78,9 @@ class Listening:
                 reason = (error.strerror or str(error)).lower()
                 raise ListenFailed(f"cannot listen on {address}: {reason}") from None
             used.append(address)
+        for address in used:
+            if (before := held.get(_place(address), address)) != address:  # the same place, used in another way
+                self._sockets[address] = self._sockets.pop(before)
         for address, sock in opened:
             self._sockets.setdefault(address, []).append(sock)
         back = {id(sock) for _, sock in opened}
@@ -84,9 +91,8 @@ class Listening:
             self._retired += [
                 _Retired(address, None if address.path else worker, sock) for worker, sock in enumerate(sockets)
             ]
-            if address.path:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(address.path)
+            if address.path and not self._shared:
+                _unlink(address.path)
         for address, sockets in self._sockets.items():
             if not address.path:
                 self._retired += [_Retired(address, worker, sock) for worker, sock in enumerate(sockets)][workers:]
@@ -106,17 +112,41 @@ class Listening:
         ]
 
     def adopt(self, offered: Iterable[tuple[dict[str, Any], int]]) -> None:
-        """Takes over what an older gateway offered; `open` then uses what fits, and lets go of the rest."""
+        """Takes over what an older gateway offered, or what was kept of one that was killed; `open` then uses what
+        fits. Until `settle` all of it is the others' as well. A socket that comes twice is taken once."""
+        known = {_identity(sock) for sockets in self._sockets.values() for sock in sockets}
         for what, fd in offered:
             sock = socket.socket(fileno=fd)
             sock.setblocking(False)
+            if _identity(sock) in known:
+                sock.close()
+                continue
+            known.add(_identity(sock))
             address, wanted = (ListenAddress.model_validate(what[name]) for name in ("address", "wanted"))
             self._sockets.setdefault(address, []).append(sock)
             if address != wanted:
                 self._chosen[wanted] = address
+            self._shared = True
+
+    def settle(self) -> None:
+        """Those from whom sockets were adopted have gone: they are this gateway's own now."""
+        self.close_retired()
+        if self._shared:
+            for sockets in self._sockets.values():
+                for sock in sockets:
+                    let_in(sock.fileno())  # whoever stops turns connections away from what nobody uses any more
+        self._shared = False
+
+    def identities(self) -> list[int]:
+        """Of the sockets, the same in every process that has them."""
+        return [_identity(sock) for sockets in self._sockets.values() for sock in sockets]
 
     def leave(self) -> None:
-        """Closes what a newer gateway has now; paths of Unix sockets stay, they are its own."""
+        """Closes what others have, too, and go on using; paths of Unix sockets stay, they are their own."""
+        if self._shared:
+            for one in self._retired:
+                one.sock.close()
+            self._retired.clear()
         self.close_retired()
         for sockets in self._sockets.values():
             for sock in sockets:
@@ -147,6 +177,10 @@ class Listening:
 
     def close_retired(self) -> None:
         """Once no worker that is to go on uses them."""
+        if self._shared:
+            paths = {one.address.path for one in self._retired} - {address.path for address in self._sockets}
+            for path in filter(None, paths):
+                _unlink(path)
         self._let_go(self._retired)
         self._retired.clear()
 
@@ -157,14 +191,30 @@ class Listening:
             one.sock.close()
 
     def close(self) -> None:
-        """Workers that have these sockets too take what is queued, and nothing new joins the queue."""
+        """Workers that have these sockets too take what is queued, and nothing new joins the queue. What was adopted
+        and isn't this gateway's own yet is left."""
         for address, sockets in self._sockets.items():
+            if self._shared:
+                break
             if address.path:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(address.path)
+                _unlink(address.path)
             for sock in sockets:
                 turn_away(sock.fileno())
         self.leave()
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _place(address: ListenAddress) -> tuple[str, int, str | None]:
+    """What can be listened on once only."""
+    return address.host, address.port, address.path
+
+
+def _identity(sock: socket.socket) -> int:
+    return os.fstat(sock.fileno()).st_ino
 
 
 def _open_tcp(address: ListenAddress, alone: bool, backlog: int) -> socket.socket:

@@ -1,21 +1,24 @@
 """Workers whose supervisor was killed: they serve on until another gateway with the same configuration does.
 
 Each worker that accepts connections holds an abstract Unix socket whose name says the configuration and its
-supervisor. A supervisor that starts finds those of others, shares the ports with them, and answers at the upgrade
-address once it serves: then they drain. Until the last of those names is gone, it takes no change of the configuration.
+supervisor. A supervisor that starts finds those of others, shares the ports with them (the very sockets, if it got them
+of their keeper), and answers at the upgrade address once it serves: then they drain. Until the last of those names is
+gone, it takes no change of the configuration.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
-from pathlib import Path
+
+from bascule.control.abstract_names import abstract_names
+from bascule.control.handover import HandoverFailed, Taker
 
 SERVE_ON_S = 15.0
 _LOOK_S = 0.05
-_NAMES = Path("/proc/net/unix")
 
 
 def mark_serving(upgrade_address: str) -> socket.socket:
@@ -27,36 +30,24 @@ def mark_serving(upgrade_address: str) -> socket.socket:
 
 def there_are_orphans(upgrade_address: str) -> bool:
     """Whether workers of other supervisors than this process accept connections."""
-    prefix = "@" + _prefix(upgrade_address)[1:]
-    try:
-        lines = _NAMES.read_text().splitlines()
-    except OSError:
-        return False
-    names = (line.rpartition(" ")[2] for line in lines)
+    prefix = _prefix(upgrade_address)
     mine = f"{prefix}{os.getpid()}-"
-    return any(name.startswith(prefix) and not name.startswith(mine) for name in names)
+    return any(not name.startswith(mine) for name in abstract_names(prefix))
 
 
 def _prefix(upgrade_address: str) -> str:
     return f"{upgrade_address}-serving-"
 
 
-async def wait_for_successor(upgrade_address: str, limit_s: float = SERVE_ON_S) -> bool:
-    """Until another gateway serves; False: none came in time."""
+async def wait_for_successor(upgrade_address: str, limit_s: float = SERVE_ON_S) -> frozenset[int] | None:
+    """Until another gateway serves; the identities (inodes) of its listening sockets. None: none came in time."""
     deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-            probe.setblocking(False)
-            try:
-                probe.connect(upgrade_address)
-            except BlockingIOError:
-                return True  # its queue is full of others who ask
-            except OSError:
-                pass
-            else:
-                return True
+    while (left_s := deadline - time.monotonic()) > 0:
+        with contextlib.suppress(HandoverFailed):
+            facts = await asyncio.to_thread(Taker.ask, upgrade_address, left_s)
+            return frozenset(facts.get("listening", ()))
         await asyncio.sleep(_LOOK_S)
-    return False
+    return None
 
 
 async def orphans_gone(upgrade_address: str, limit_s: float = 5.0) -> bool:

@@ -25,6 +25,7 @@ from bascule.control.gateway_metrics import set_gateway_metrics
 from bascule.control.handover import HandoverServer, Offer, Taker
 from bascule.control.http_endpoints import Exporter, StatusServer
 from bascule.control.http_service import HttpService
+from bascule.control.keeper import Keeper, left_behind
 from bascule.control.launch import Launch
 from bascule.control.listening import ListenFailed, Listening
 from bascule.control.logs import LEVELS
@@ -45,6 +46,7 @@ log = logging.getLogger("bascule.supervisor")
 
 SECRETS_AT_START_S = 3.0  # secret managers get so long before workers serve without what they didn't say
 SECRETS_OF_CHANGE_S = 1.0  # and so long before a change that needs something new of them is sent
+KEPT_AT_START_S = 2.0  # the process that keeps the sockets needs some milliseconds to start
 LOOK_S = 0.1  # at the files of users' plugins
 
 
@@ -86,6 +88,7 @@ class Supervisor:
         self._reload = asyncio.Event()
         self._listening = Listening()
         self._counters = SharedCounters.create(launch.settings.bascule.shared_counters * 64)
+        self._keeper = Keeper(upgrade_address, self._holdings)
         self._fleet = Fleet(self._boot, self._fds, self._on_message, self._on_end)
         self._collector = Collector(self._fleet)
         self.questions = Questions(self._fleet)
@@ -146,11 +149,15 @@ class Supervisor:
         self._catch_signals()
         nginx = self.settings.nginx_config
         raise_file_limit(nginx.worker_rlimit_nofile, asked="worker_rlimit_nofile" in nginx.model_fields_set)
+        left: Sequence[Taker] = ()
         try:
             self._add_own_services()
             if taker is not None:
                 self._adopt(taker.offer)
                 await asyncio.to_thread(taker.wait_released)
+            else:
+                left = await asyncio.to_thread(left_behind, self._upgrade_address)
+                self._adopt_left(left)
             orphans = there_are_orphans(self._upgrade_address)
             if self.workers:
                 self._listening.open(
@@ -159,6 +166,7 @@ class Supervisor:
                     self.settings.bascule.listen_backlog,
                     beside_orphans=orphans,
                 )
+            self._keeper.start()
             await self._load()
             if taker is None:
                 await self._start_services("status", "metrics", "control")
@@ -170,7 +178,12 @@ class Supervisor:
             handing = self._listen_for_newer()
             if not await orphans_gone(self._upgrade_address):
                 log.error("workers of a gateway that was killed still serve their configuration")
+            for keeper in left:
+                keeper.ready()
+            self._listening.settle()
             await self._start_services()
+            if not await self._keeper.holds(KEPT_AT_START_S):
+                log.warning("if this process is killed, nobody keeps its listening sockets for the next one yet")
             if not self._stop.is_set():
                 places = [*self._listening.addresses, *(service.told for service in self._services.values())]
                 generation = self._configuration.generation
@@ -179,6 +192,7 @@ class Supervisor:
                 await self._go_on(handing)
             limit_s = self.settings.nginx_config.worker_shutdown_timeout
             log.info("stopping: draining for at most %.0f s", limit_s)
+            await self._keeper.end()
             if self._handed:
                 self._listening.leave()
             else:
@@ -188,6 +202,9 @@ class Supervisor:
                     await service.stop()
             await self._fleet.stop(limit_s, self._at_once)
         finally:
+            for keeper in left:
+                keeper.close()
+            await self._keeper.end()
             await self._fleet.kill()
             for service in self._services.values():
                 await service.stop()
@@ -212,23 +229,37 @@ class Supervisor:
             if service.runs or (names and service.name not in names):
                 continue
             await service.start()
+        self._keeper.changed()
 
     # ---- a newer gateway takes over
 
-    def _offer(self) -> Offer:
+    def _holdings(self) -> Offer:
+        """What the keeper holds: whatever a gateway that follows this one can use."""
         sockets = self._listening.offered()
         for service in self._services.values():
             if service.fd is not None:
                 what = {"service": service.name, "ip": service.ip, "port": service.port}
                 sockets.append((what, service.fd))
-        sockets += [({"shared": "counters"}, self._counters.fd), ({"output": 1}, 1), ({"output": 2}, 2)]
-        facts = {
-            "version": self._version,
-            "pid": os.getpid(),
+        sockets.append(({"shared": "counters"}, self._counters.fd))
+        return Offer({"version": self._version, "pid": os.getpid()}, sockets)
+
+    def _offer(self) -> Offer:
+        offer = self._holdings()
+        offer.sockets += [({"output": 1}, 1), ({"output": 2}, 2)]
+        offer.facts |= {
             "workers": self._launch.workers_option,
             "notify": self._notify,
+            "listening": self._listening.identities(),
         }
-        return Offer(facts, sockets)
+        return offer
+
+    def _adopt_left(self, left: Sequence[Taker]) -> None:
+        """What keepers of gateways that were killed hold."""
+        for keeper in left:
+            log.warning(
+                "process %s was killed: what waits in its sockets is served here", keeper.offer.facts.get("pid")
+            )
+            self._adopt(keeper.offer)
 
     def _adopt(self, offer: Offer) -> None:
         self._listening.adopt((what, fd) for what, fd in offer.sockets if "address" in what)
@@ -242,9 +273,16 @@ class Supervisor:
                     service.adopt(sock, (what["ip"], what["port"]))
             elif "shared" in what:
                 try:
-                    self._counters = SharedCounters.attach(fd)
+                    counters = SharedCounters.attach(fd)
                 except (OSError, ValueError) as error:
                     log.warning("rate limits start anew: the older gateway counts in another way (%s)", error)
+                    os.close(fd)
+                    continue
+                if counters.size_bytes == self._counters.size_bytes:
+                    self._counters = counters
+                else:
+                    log.warning("rate limits start anew: bascule.shared_counters has changed")
+                    os.close(fd)
             elif "output" in what:
                 os.dup2(fd, what["output"])
                 os.close(fd)
@@ -428,6 +466,7 @@ class Supervisor:
         if self._enabled == before.settings.plugins:
             self._enabled = settings.plugins
         self._launch = launch
+        self._keeper.changed()
         launch.note_ignored()
         logging.getLogger().setLevel(LEVELS[settings.nginx_config.error_log_level])
         log.warning("config.yaml has changed: replacing %d workers, one by one", self.workers)
@@ -440,6 +479,7 @@ class Supervisor:
             self._launch = before
             if self.workers:
                 self._listening.open(before.settings.addresses, before.workers, before.settings.bascule.listen_backlog)
+            self._keeper.changed()
             await self._replace_workers()
         self._listening.close_retired()
         log.warning("listening on %s", " ".join(self._listening.addresses))
@@ -567,6 +607,7 @@ class Supervisor:
         return {
             "version": self._version,
             "pid": os.getpid(),
+            "keeper": self._keeper.pid,
             "generation": min(
                 (slot.generation if slot.ready.is_set() else 0 for slot in slots),
                 default=0 if self.workers else self._configuration.generation,

@@ -207,10 +207,11 @@ class Worker:
         if self._mark is None:
             return  # it never served
         log.error("the supervisor is gone: serving on until another one does, for at most %.0f s", SERVE_ON_S)
-        came = await wait_for_successor(self._upgrade_address)
-        log.warning("draining: %s", "another gateway serves" if came else "no other gateway came")
+        theirs = await wait_for_successor(self._upgrade_address)
+        log.warning("draining: %s", "no other gateway came" if theirs is None else "another gateway serves")
         for one in self._sockets:
-            turn_away(one.fd)
+            if theirs is None or os.fstat(one.fd).st_ino not in theirs:
+                turn_away(one.fd)
         await self.stop(ORPHAN_DRAIN_S)
 
     async def stop(self, timeout_s: float) -> None:

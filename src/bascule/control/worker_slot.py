@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import subprocess
 import sys
@@ -14,11 +13,13 @@ from typing import Any
 
 from bascule.control.boot import Boot
 from bascule.control.channel import Channel
+from bascule.control.exit_status import exit_status
 
 log = logging.getLogger("bascule.supervisor")
 
 STEADY_S = 10.0  # a worker that lived this long has not crashed at its start
 MAX_BACKOFF_S = 10.0
+SERVED_BACKOFF_S = 0.5  # of one that served: requests wait meanwhile, and it may be somebody else who kills it
 
 
 class WorkerSlot:
@@ -62,14 +63,15 @@ class WorkerSlot:
     async def run(self) -> None:
         """Starts the worker, and starts it again whenever it ends, until told to stop."""
         while not self._stopping:
-            await self._once()
+            served = await self._once()
             if self._stopping:
                 return
             self.restarts += 1
             quick = time.monotonic() - self.started_at < STEADY_S
             self._quick_deaths = self._quick_deaths + 1 if quick else 0
             # The first death is answered at once; one that crashes as it starts is given time.
-            pause_s = 0.0 if self._quick_deaths <= 2 else min(MAX_BACKOFF_S, 0.1 * 2**self._quick_deaths)
+            limit_s = SERVED_BACKOFF_S if served else MAX_BACKOFF_S
+            pause_s = 0.0 if self._quick_deaths <= 2 else min(limit_s, 0.1 * 2**self._quick_deaths)
             log.error(
                 "worker %d ended (%s); starting it again%s",
                 self.worker_id,
@@ -79,7 +81,8 @@ class WorkerSlot:
             if pause_s:
                 await asyncio.sleep(pause_s)
 
-    async def _once(self) -> None:
+    async def _once(self) -> bool:
+        """The life of one process; whether it came to serve."""
         self.started_at = self.heard_at = time.monotonic()
         ours, theirs = socket.socketpair()
         try:
@@ -88,9 +91,9 @@ class WorkerSlot:
         except OSError as error:
             ours.close()
             self.last_exit = f"can't be started: {(error.strerror or str(error)).lower()}"
-            return
+            return False
         self.pid = process.pid
-        exited = _exit_of(process)
+        exited = exit_status(process)
         self._channel = channel = await Channel.open(ours)
         try:
             channel.send(self._make_boot(self.worker_id))
@@ -105,10 +108,12 @@ class WorkerSlot:
             channel.close()
         status = await exited
         self.last_exit = f"killed by signal {-status}" if status < 0 else f"exit code {status}"
+        served = self.ready.is_set()
         self.ready.clear()
         self.serving = False
         self._on_end(self)
         self.pid = None
+        return served
 
     def _spawn(self, channel_fd: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -142,19 +147,3 @@ class WorkerSlot:
             "last_heard_s": round(time.monotonic() - self.heard_at, 1),
             "last_exit": self.last_exit,
         }
-
-
-def _exit_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
-    """The exit status of a child, without a thread for each."""
-    loop = asyncio.get_running_loop()
-    status: asyncio.Future[int] = loop.create_future()
-    pidfd = os.pidfd_open(process.pid)
-
-    def ended() -> None:
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
-        if not status.done():
-            status.set_result(process.wait())
-
-    loop.add_reader(pidfd, ended)
-    return status

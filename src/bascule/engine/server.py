@@ -101,6 +101,8 @@ class Listener(Handle):
         rounds: cython.int = 0
         while rounds < 1024 and self.accept_some():  # not for ever where another process keeps the queue growing
             rounds += 1
+        # Other processes may have this socket, too, and then closing it doesn't take it out of epoll.
+        cnet.epoll_ctl(self.poller.epoll, cnet.EPOLL_CTL_DEL, self.fd, cython.NULL)
         self.poller.forget(self)
 
     @cython.cfunc

@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import socket
 
-_SO_ATTACH_FILTER = 26  # linux/asm-generic/socket.h; the socket module has no name for it
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27  # linux/asm-generic/socket.h; the socket module has no names for them
 _FLAGS_OFFSET, _SYN = 13, 0x02  # of the TCP header, where a TCP socket's filter begins to look
 
 
@@ -43,5 +43,15 @@ def turn_away(fd: int) -> None:
             with contextlib.suppress(OSError):
                 program = _Program(len(_INSTRUCTIONS), _INSTRUCTIONS)
                 sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
+    finally:
+        sock.detach()
+
+
+def let_in(fd: int) -> None:
+    """Connections can begin again; nothing changes where they could all the time."""
+    sock = socket.socket(fileno=fd)
+    try:
+        with contextlib.suppress(OSError):  # there is no filter
+            sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
     finally:
         sock.detach()
