@@ -125,10 +125,13 @@ class GrpcServer:
         gone = threading.Event()
         if context.add_callback(gone.set) and not gone.wait(seconds):
             return True
+        self._count_cancelled()
+        return False
+
+    def _count_cancelled(self) -> None:
         with self._changed:
             self.cancelled += 1
             self._changed.notify_all()
-        return False
 
     # ---- methods
 
@@ -136,10 +139,14 @@ class GrpcServer:
         return messages().HelloReply(message=f"Hello {request.name}", items=request.items)
 
     def _Repeat(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        for _ in range(request.count):
-            yield messages().Blob(payload=request.payload)
-            if request.pause_ms and not self._pause(request.pause_ms / 1000, context):
-                return
+        try:
+            for _ in range(request.count):
+                yield messages().Blob(payload=request.payload)
+                if request.pause_ms and not self._pause(request.pause_ms / 1000, context):
+                    return
+        except GeneratorExit:  # cancelled while a message went out
+            self._count_cancelled()
+            raise
 
     def _Collect(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
         sizes = [len(request.payload) for request in requests]

@@ -28,7 +28,7 @@ def test_upstream(compiled):
     assert compiled("upstreams", "1", {"nodes": {"a": 1}, "desc": "d"}, record)[0].upstream is record.upstream
     assert compiled("upstreams", "1", {"nodes": {}, "scheme": "https"}) == (
         None,
-        ['$.scheme: "https" is not served yet; served: http'],
+        ['$.scheme: "https" is not served yet; served: grpc, http'],
     )
 
 

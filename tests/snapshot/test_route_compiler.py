@@ -76,7 +76,7 @@ def test_what_did_not_change_stays(compiler):
     [
         {"plugins": {"nope": {}}},
         {"upstream": {"nodes": {"a": -1}}},
-        {"upstream": {"nodes": {}, "scheme": "grpc"}},
+        {"upstream": {"nodes": {}, "scheme": "udp"}},
         {"upstraem_id": 1, "upstream_id": 2},
         {"timeout": {}, "upstream_id": 2},
         {},

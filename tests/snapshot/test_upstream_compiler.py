@@ -68,7 +68,7 @@ def test_the_same_stays_the_same_object():
     ("value", "served", "told"),
     [
         ({"nodes": []}, Served(), []),
-        ({"nodes": [], "scheme": "https"}, Served(), [("scheme", '"https" is not served yet; served: http')]),
+        ({"nodes": [], "scheme": "https"}, Served(), [("scheme", '"https" is not served yet; served: grpc, http')]),
         ({"nodes": [], "scheme": "https"}, Served(schemes=frozenset({"http", "https"})), []),
         (
             {"nodes": [], "type": "roundrobbin"},

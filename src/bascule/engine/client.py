@@ -456,7 +456,7 @@ class Http1Client(Downstream):
                 self.body_complete()
             x.body_in(p, n, p, n, last)
             return 0
-        if x.held_want < 0 and not x.recode:
+        if x.held_want < 0 and not x.recode and (x.up is None or not x.up.bare):
             r = chunk_scan(cython.address(self.chunk), p, n)
             k = r
         else:

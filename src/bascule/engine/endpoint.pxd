@@ -15,6 +15,7 @@ cdef class Endpoint:
     cdef readonly bint literal
     cdef readonly str failure       # why the name has no address, or None
     cdef list idle                  # idle connections, the latest last
+    cdef list http2                 # HTTP/2 connections that take further exchanges
     cdef list waiters               # exchanges that wait for the first resolution
     cdef readonly long active       # exchanges in flight
     cdef readonly long long picks
@@ -42,6 +43,8 @@ cdef class UpstreamPlan:
     cdef long keep_requests
     cdef bint keep
     cdef int proxy_protocol         # version of the header that a connection begins with, which is one client's then; 0
+    cdef bint http2
+    cdef bint grpc
     cdef int pass_host              # 0 pass, 1 node, 2 rewrite
     cdef bytes rewrite_host
     cdef list node_hosts            # bytes per node, for pass_host node

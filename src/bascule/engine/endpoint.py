@@ -24,6 +24,7 @@ class Endpoint:
         self.host = host
         self.port = port
         self.idle = []
+        self.http2 = []
         self.waiters = []
         self.literal = parse_address(host, port, cython.address(a))
         if self.literal:
@@ -144,6 +145,8 @@ class UpstreamPlan:
         self.keep_requests = upstream.keepalive_requests
         self.proxy_protocol = upstream.proxy_protocol
         self.keep = self.keep_idle_ms > 0 and not self.proxy_protocol
+        self.grpc = upstream.scheme in ("grpc", "grpcs")
+        self.http2 = self.grpc or upstream.http2
         self.pass_host = {"pass": 0, "node": 1, "rewrite": 2}[upstream.pass_host]
         self.rewrite_host = (upstream.upstream_host or "").encode("latin-1")
         self.node_hosts = [_authority(n.host, n.port) for n in nodes]

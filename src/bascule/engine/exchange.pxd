@@ -257,6 +257,7 @@ cdef class Exchange:
     cdef int on_response_data(self, const char* p, Py_ssize_t n, bint last)
     cdef int respond(self, Response r, int source)
     cdef int fail(self, int status, str reason)
+    cdef bint asks_grpc(self) noexcept
     cdef int switch(self)
     cdef int finish(self)
     cdef int client_gone(self)

@@ -29,12 +29,14 @@ from cython.cimports.bascule.wire.http1 import (
     M_TRACE,
     Field,
     Parsed,
+    name_is,
 )
 from cython.cimports.bascule.wire.target import normalise_path, path_is_plain
 from cython.cimports.cpython.ref import Py_REFCNT
 from cython.cimports.libc.stdlib import free, malloc, realloc
 from cython.cimports.libc.string import memcpy
 
+from bascule.engine.grpc_answer import trailers_only
 from bascule.engine.held_body import HeldBody
 from bascule.engine.pages import page
 from bascule.engine.plan import HOLD, chain_plan, steps_of
@@ -1109,6 +1111,8 @@ class Exchange:
     @cython.cfunc
     def respond(self, r: Response, source: cython.int) -> cython.int:
         """Answers from here: a plugin's response (source 1) or an error of the gateway's (0)."""
+        if r.status >= 400 and self.asks_grpc():
+            r = trailers_only(r)
         self.source = source
         r.source = cython.cast(str, SOURCES[source])
         self.drop_upstream()
@@ -1125,6 +1129,19 @@ class Exchange:
                 self.filter_body(r.body, True)
         self.status = r.status
         return self.down.answer(self, r)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def asks_grpc(self) -> cython.bint:
+        """Whether the request is a gRPC call: its content type is application/grpc or application/grpc+something."""
+        i: cython.int = self.req.find(b"content-type", 12, 0)
+        p: cython.p_const_char
+        n: cython.int
+        if i < 0:
+            return False
+        p = self.req.data + self.req.m.fields[i].value_off
+        n = self.req.m.fields[i].value_len
+        return n >= 16 and name_is(p, b"application/grpc", 16) and (n == 16 or p[16] == b"+" or p[16] == b";")
 
     @cython.cfunc
     def fail(self, status: cython.int, reason: str) -> cython.int:

@@ -1,4 +1,5 @@
 from bascule.net.poller cimport Handle
+from bascule.net.stream cimport Stream
 from bascule.net.tls_server cimport TlsServer
 from bascule.engine.exchange cimport Core, Exchange, Upstream
 from bascule.engine.endpoint cimport Endpoint, UpstreamPlan
@@ -10,6 +11,9 @@ cdef class Engine(Core):
     cdef dict upstream_plans        # not by route: routes with the same upstream and timeouts share one
     cdef ChainPlan global_chain_plan
     cdef object global_chain
+    cdef bint on_its_way            # what dial opened is not connected yet
+    cdef int dial(self, Stream s, Endpoint e)
+    cdef Upstream acquire_stream(self, Exchange x, Endpoint e, UpstreamPlan plan)
     cdef AccessLog access
     cdef public object access_writer
     cdef public object resolver

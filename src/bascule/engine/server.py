@@ -12,12 +12,13 @@ from cython.cimports.bascule.engine.access_log import AccessLog
 from cython.cimports.bascule.engine.client import C_HEAD, Http1Client
 from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
 from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Upstream
+from cython.cimports.bascule.engine.http2_upstream import Http2Upstream, Http2UpstreamConnection
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
 from cython.cimports.bascule.engine.upstream import Http1Upstream
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.address import Address, format_host, port_of
 from cython.cimports.bascule.net.cnet import errno
-from cython.cimports.bascule.net.stream import SCRATCH
+from cython.cimports.bascule.net.stream import SCRATCH, Stream
 from cython.cimports.bascule.net.tls import Tls
 from cython.cimports.bascule.net.tls_server import TlsServer
 from cython.cimports.bascule.wire.http1 import M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_PUT, M_TRACE
@@ -303,21 +304,17 @@ class Engine(Core):
     def acquire(self, x: Exchange, e: Endpoint, plan: UpstreamPlan) -> Upstream:
         """A pooled connection, or a new one on its way; None: none could be opened."""
         u: Http1Upstream
-        fd: cython.int
         i: cython.int
-        k: cython.int
-        failed: cython.int = 0
-        one: cython.int = 1
         probe: cython.char[1]
-        a: cython.pointer(Address)
-        m: cython.int = x.req.m.method
         e.picks += 1
+        if plan.http2 and not x.websocket:
+            return self.acquire_stream(x, e, plan)
         while len(e.idle) and not x.no_pool and not plan.proxy_protocol:
             u = cython.cast(Http1Upstream, e.idle.pop())
             if u.fd < 0:
                 continue
-            if m != M_GET and m != M_HEAD and m != M_PUT and m != M_DELETE and m != M_OPTIONS and m != M_TRACE:
-                # Such a request can't be sent twice: look whether the connection still stands.
+            if not repeatable(x.req.m.method):
+                # Look whether the connection still stands.
                 if cnet.recv(u.fd, probe, 1, cnet.MSG_PEEK) >= 0 or errno != cnet.EAGAIN:
                     u.close()
                     continue
@@ -328,36 +325,94 @@ class Engine(Core):
             u.mark_in = u.received
             return u
         x.no_pool = False
+        u = Http1Upstream()
+        i = self.dial(u, e)
+        if i < 0:
+            return None
+        u.connecting = self.on_its_way
+        u.core = self
+        u.endpoint = e
+        u.plan = plan
+        u.address_index = i
+        u.resolution = e.resolution
+        u.uses = 1
+        if plan.proxy_protocol:
+            header: bytes = x.proxy_header(plan.proxy_protocol)
+            u.send(header, len(header))
+            u.mark = u.sent
+        return u
+
+    @cython.cfunc
+    def acquire_stream(self, x: Exchange, e: Endpoint, plan: UpstreamPlan) -> Upstream:
+        """The same for HTTP/2: room on a connection that others use as well."""
+        c: Http2UpstreamConnection = None
+        u: Http2Upstream = Http2Upstream()
+        i: cython.int
+        if not x.no_pool and not plan.proxy_protocol:
+            for entry in list(e.http2):
+                c = cython.cast(Http2UpstreamConnection, entry)
+                if c.has_room(plan) and (repeatable(x.req.m.method) or c.stands()):
+                    break
+                c = None
+        if c is None:
+            c = Http2UpstreamConnection()
+            i = self.dial(c, e)
+            if i < 0:
+                return None
+            c.connecting = self.on_its_way
+            c.core = self
+            c.endpoint = e
+            c.address_index = i
+            c.resolution = e.resolution
+            c.start()
+            u.fresh = x.no_pool
+            if plan.proxy_protocol:
+                header: bytes = x.proxy_header(plan.proxy_protocol)
+                c.send(header, len(header))
+                c.retire()  # it is this client's
+            else:
+                e.http2.append(c)
+        x.no_pool = False
+        u.core = self
+        u.poller = self.poller
+        u.conn = c
+        u.endpoint = e
+        u.plan = plan
+        u.connecting = c.connecting
+        u.reused = c.opened > 0
+        u.address_index = c.address_index
+        u.resolution = c.resolution
+        return u
+
+    @cython.cfunc
+    def dial(self, s: Stream, e: Endpoint) -> cython.int:
+        """Opens a connection to one of the endpoint's addresses, whose index it answers; -1: none could be opened."""
+        fd: cython.int
+        i: cython.int
+        k: cython.int
+        failed: cython.int = 0
+        one: cython.int = 1
+        a: cython.pointer(Address)
         for k in range(e.count):
             i = e.choose(self.poller.now)
             a = cython.address(e.addresses[i])
             fd = cnet.socket(a.storage.ss_family, cnet.SOCK_STREAM | cnet.SOCK_NONBLOCK | cnet.SOCK_CLOEXEC, 0)
             if fd < 0 and errno != cnet.EAFNOSUPPORT:
-                return None
-            u = Http1Upstream()
-            u.fd = fd
+                return -1
+            s.fd = fd
+            self.on_its_way = False
             if fd >= 0:
                 if a.storage.ss_family != cnet.AF_UNIX:
                     cnet.setsockopt(fd, cnet.IPPROTO_TCP, cnet.TCP_NODELAY, cython.address(one), 4)
                 failed = cnet.connect(fd, cython.cast(cython.pointer(cnet.sockaddr), cython.address(a.storage)), a.size)
-                u.connecting = failed < 0 and errno == cnet.EINPROGRESS
-            if fd < 0 or (failed < 0 and not u.connecting):
-                u.close()
+                self.on_its_way = failed < 0 and errno == cnet.EINPROGRESS
+            if fd < 0 or (failed < 0 and not self.on_its_way):
+                s.close()
                 e.mark_down(i, e.resolution, self.poller.now)
                 continue
-            u.core = self
-            u.endpoint = e
-            u.plan = plan
-            u.address_index = i
-            u.resolution = e.resolution
-            u.uses = 1
-            self.poller.watch(u, cnet.EPOLLIN | cnet.EPOLLOUT | cnet.EPOLLRDHUP | cnet.EPOLLET)
-            if plan.proxy_protocol:
-                header: bytes = x.proxy_header(plan.proxy_protocol)
-                u.send(header, len(header))
-                u.mark = u.sent
-            return u
-        return None
+            self.poller.watch(s, cnet.EPOLLIN | cnet.EPOLLOUT | cnet.EPOLLRDHUP | cnet.EPOLLET)
+            return i
+        return -1
 
     @cython.cfunc
     def resolve(self, e: Endpoint, x: Exchange) -> cython.int:
@@ -475,3 +530,10 @@ class Engine(Core):
 
     def endpoint_states(self) -> list:
         return [repr(e) for e in self.endpoints.values()]
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def repeatable(m: cython.int) -> cython.bint:
+    """Whether a request with this method may be sent twice."""
+    return m == M_GET or m == M_HEAD or m == M_PUT or m == M_DELETE or m == M_OPTIONS or m == M_TRACE

@@ -78,6 +78,7 @@ class Upstream(Resource):
     hash_on: Literal["vars", "header", "cookie", "consumer", "vars_combinations"] = "vars"
     key: Str | None = None
     scheme: Literal["http", "https", "grpc", "grpcs", "tcp", "tls", "udp", "kafka"] = "http"
+    http2: Bool = False  # our own: for scheme http, which APISIX speaks in HTTP/1.1
     pass_host: Literal["pass", "node", "rewrite"] = "pass"
     upstream_host: Host | None = None
     retries: NotNegative | None = None

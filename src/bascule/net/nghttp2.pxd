@@ -217,6 +217,8 @@ cdef extern from "nghttp2/nghttp2.h":
         nghttp2_session_callbacks*, nghttp2_on_begin_headers_callback)
     void nghttp2_session_callbacks_set_on_header_callback(
         nghttp2_session_callbacks*, nghttp2_on_header_callback)
+    void nghttp2_session_callbacks_set_on_invalid_header_callback(
+        nghttp2_session_callbacks*, nghttp2_on_header_callback)
     void nghttp2_session_callbacks_set_on_begin_frame_callback(
         nghttp2_session_callbacks*, nghttp2_on_begin_frame_callback)
     void nghttp2_session_callbacks_set_send_data_callback(

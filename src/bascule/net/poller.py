@@ -204,7 +204,7 @@ class Poller:
         generation: cython.uint
         h: Handle
         n = cnet.epoll_wait(self.epoll, events, 256, 0)
-        if n == 0 and timeout_ms != 0:
+        if n == 0 and timeout_ms != 0 and len(self.pending) == 0:
             with cython.nogil:  # other threads run only while there is nothing to do
                 n = cnet.epoll_wait(self.epoll, events, 256, timeout_ms)
         self.now = now_us()

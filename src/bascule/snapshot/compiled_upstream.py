@@ -31,6 +31,7 @@ class CompiledUpstream:
     hash_on: str = "vars"
     hash_key: str | None = None
     scheme: str = "http"
+    http2: bool = False  # also for scheme http; grpc and grpcs always are
     pass_host: str = "pass"
     upstream_host: str | None = None
     retries: int | None = None  # None: number of nodes - 1

@@ -21,7 +21,7 @@ _COMPARED = tuple(field.name for field in fields(CompiledUpstream) if field.name
 class Served:
     """What this gateway can do for an upstream."""
 
-    schemes: frozenset[str] = frozenset({"http"})
+    schemes: frozenset[str] = frozenset({"http", "grpc"})
     balancers: frozenset[str] = frozenset({"roundrobin", "chash", "least_conn", "ewma"})
     discovery: frozenset[str] = frozenset()
     pool: KeepalivePool = _POOL  # of an upstream that says nothing about its own
@@ -64,6 +64,7 @@ def compile_upstream(
         hash_on=conf.hash_on,
         hash_key=conf.key,
         scheme=conf.scheme,
+        http2=conf.http2,
         pass_host=conf.pass_host,
         upstream_host=conf.upstream_host,
         retries=conf.retries,

@@ -1,0 +1,1048 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
+"""HTTP/2 towards an upstream: a connection carries many exchanges at once, each of them a stream of it.
+
+libnghttp2 frames and checks the protocol (RFC 9113); the exchange sees what it sees of HTTP/1.1: the response head is
+written as HTTP/1.1 text and parsed as such, so what no HTTP/1.1 head may hold doesn't come through here either.
+
+Within nghttp2's callbacks exchanges may end, fail, begin anew on the same connection: that only queues frames. They go
+out once per turn of the loop, so that what happened in it shares one system call. A connection is torn down only
+outside of them.
+
+Flow control: the connection's window is given back at once, a stream's as its client takes what came, so that one slow
+client holds up no other and costs STREAM_WINDOW bytes at most.
+"""
+
+import cython
+from cython.cimports.bascule.engine.endpoint import UpstreamPlan
+from cython.cimports.bascule.engine.exchange import (
+    F_CLOSED,
+    F_CONNECT,
+    F_CONNECT_TIMEOUT,
+    F_MALFORMED,
+    F_READ_TIMEOUT,
+    F_SEND_TIMEOUT,
+    Exchange,
+    Upstream,
+)
+from cython.cimports.bascule.net import cnet
+from cython.cimports.bascule.net import nghttp2 as ng
+from cython.cimports.bascule.net.nghttp2 import (
+    nghttp2_data_provider,
+    nghttp2_data_source,
+    nghttp2_data_source_read_callback,
+    nghttp2_frame,
+    nghttp2_frame_hd,
+    nghttp2_nv,
+    nghttp2_option,
+    nghttp2_session,
+    nghttp2_session_callbacks,
+    nghttp2_settings_entry,
+)
+from cython.cimports.bascule.net.stream import Stream
+from cython.cimports.bascule.wire.http1 import Parsed, name_is, parse_response
+from cython.cimports.libc.stdint import int32_t, uint8_t, uint32_t
+from cython.cimports.libc.stdlib import free, malloc, realloc
+from cython.cimports.libc.string import memchr, memcpy
+
+from bascule.engine.pages import reason_of
+
+MOST_STREAMS = cython.declare(cython.int, 100)  # at once on one connection; the next one gets a connection of its own
+STREAM_WINDOW = cython.declare(cython.int, 262144)
+CONNECTION_WINDOW = cython.declare(cython.int, 16777216)
+BUFFER = cython.declare(cython.int, 65536)
+INTERIM_LIMIT = cython.declare(cython.int, 1000)
+CHATTER_LIMIT = cython.declare(cython.long, 10000)  # frames that bring nothing, one after the other
+REQUEST_HEAD_LIMIT = cython.declare(cython.int, 1 << 20)
+
+STATUS_LINES = [f"HTTP/1.1 {status} {reason_of(status)}\r\n".encode("latin-1") for status in range(600)]
+# What stands in trailers and would be taken for a field of the head (RFC 9110, section 6.5.1).
+NO_TRAILERS = frozenset(
+    b"authorization cache-control connection content-encoding content-length content-range content-type host set-cookie"
+    b" te trailer transfer-encoding".split()
+)
+_callbacks = cython.declare(cython.pointer(nghttp2_session_callbacks), cython.NULL)
+_options = cython.declare(cython.pointer(nghttp2_option), cython.NULL)
+
+
+@cython.cclass
+class Http2UpstreamConnection(Stream):
+    def __cinit__(self):
+        self.streams = {}
+        self.drained = []
+
+    def __dealloc__(self):
+        if self.session != cython.NULL:
+            ng.nghttp2_session_del(self.session)
+        free(self.inbuf)
+        free(self.outbuf)
+        free(self.head)
+        free(self.fields)
+
+    def __repr__(self):
+        return f"<http2 upstream fd={self.fd} streams={len(self.streams)} opened={self.opened} {self.endpoint!r}>"
+
+    @cython.cfunc
+    def start(self) -> cython.int:
+        """The session; `fd` stands, connected or on its way."""
+        entries: nghttp2_settings_entry[3]
+        if _callbacks == cython.NULL:
+            make_callbacks()
+        self.inbuf = cython.cast(cython.p_char, malloc(BUFFER))
+        self.outbuf = cython.cast(cython.p_char, malloc(BUFFER))
+        self.head_cap = 4096
+        self.head = cython.cast(cython.p_char, malloc(self.head_cap))
+        self.fields_cap = 160
+        self.fields = cython.cast(cython.pointer(nghttp2_nv), malloc(self.fields_cap * cython.sizeof(nghttp2_nv)))
+        if (
+            self.inbuf == cython.NULL
+            or self.outbuf == cython.NULL
+            or self.head == cython.NULL
+            or self.fields == cython.NULL
+            or ng.nghttp2_session_client_new2(
+                cython.address(self.session), _callbacks, cython.cast(cython.p_void, self), _options
+            )
+            != 0
+        ):
+            raise MemoryError
+        entries[0].settings_id = ng.NGHTTP2_SETTINGS_ENABLE_PUSH
+        entries[0].value = 0
+        entries[1].settings_id = ng.NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
+        entries[1].value = STREAM_WINDOW
+        entries[2].settings_id = ng.NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
+        entries[2].value = self.core.response_limits.max_head
+        ng.nghttp2_submit_settings(self.session, ng.NGHTTP2_FLAG_NONE, entries, 3)
+        ng.nghttp2_session_set_local_window_size(self.session, ng.NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW)
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def has_room(self, plan: UpstreamPlan) -> cython.bint:
+        """Whether one more exchange may begin here."""
+        most: uint32_t
+        if self.retiring or self.dead or self.broken:
+            return False
+        most = ng.nghttp2_session_get_remote_settings(self.session, ng.NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+        if most > cython.cast(uint32_t, MOST_STREAMS):
+            most = MOST_STREAMS
+        return len(self.streams) < cython.cast(cython.Py_ssize_t, most)
+
+    @cython.cfunc
+    def stands(self) -> cython.bint:
+        """Looks whether a connection at rest is still there, before a request that can't be sent twice."""
+        if not self.inside and len(self.streams) == 0 and not self.connecting:
+            self.readable = True
+            self.pump()
+        return not self.retiring and not self.dead and not self.broken
+
+    # ---- events
+
+    @cython.cfunc
+    def on_event(self, events: cython.uint) -> cython.int:
+        error: cython.int = 0
+        size: cnet.socklen_t = 4
+        if self.fd < 0:
+            return 0
+        if events == 0:  # asked for by poller.later
+            self.flushing = False
+            return self.write()
+        if events & (cnet.EPOLLRDHUP | cnet.EPOLLHUP | cnet.EPOLLERR):
+            self.half_closed = True
+            self.readable = True
+        elif events & cnet.EPOLLIN:
+            self.readable = True
+        if self.connecting and events & (cnet.EPOLLOUT | cnet.EPOLLERR | cnet.EPOLLHUP):
+            cnet.getsockopt(self.fd, cnet.SOL_SOCKET, cnet.SO_ERROR, cython.address(error), cython.address(size))
+            if error:
+                return self.die(F_CONNECT, f"connect failed: {error_text(error)}")
+            self.established()
+        if self.wlen and events & cnet.EPOLLOUT:
+            if self.flush() < 0:  # what came before the reset is still to be read
+                self.readable = True
+                self.half_closed = True
+            elif self.wlen:
+                self.poller.arm(self, self.core.send_ms)
+            else:
+                self.poller.disarm(self)
+                self.write()
+        if self.readable:
+            return self.pump()
+        return 0
+
+    @cython.cfunc
+    def established(self) -> cython.int:
+        """The connection stands: what waits goes out."""
+        u: Http2Upstream
+        self.connecting = False
+        for entry in list(self.streams.values()):
+            u = cython.cast(Http2Upstream, entry)
+            u.connecting = False
+            if u.x is not None:
+                u.arm(u.plan.send_ms if u.wlen else u.plan.read_ms)
+        return self.write()
+
+    @cython.cfunc
+    def on_timeout(self) -> cython.int:
+        if self.wlen:
+            return self.die(F_SEND_TIMEOUT, "sending to the upstream timed out")
+        if len(self.streams) == 0:
+            self.retire()
+            return self.rest()
+        return 0
+
+    @cython.cfunc
+    def on_failure(self) -> cython.int:
+        self.inside = False
+        return self.die(F_CLOSED, "internal error")
+
+    # ---- reading
+
+    @cython.cfunc
+    def pump(self) -> cython.int:
+        n: cython.Py_ssize_t
+        r: cython.Py_ssize_t
+        if self.inside:
+            return 0
+        while self.readable and not self.dead:
+            n = self.receive(self.inbuf, BUFFER)
+            if n <= 0:
+                if n == -1:
+                    return 0
+                if self.connecting:
+                    return self.die(F_CONNECT, "the connection was refused")
+                return self.die(F_CLOSED, "the connection was reset" if n == -2 else "the connection closed")
+            self.inside = True
+            r = ng.nghttp2_session_mem_recv(self.session, cython.cast(cython.pointer(uint8_t), self.inbuf), n)
+            self.inside = False
+            if r < 0:
+                return self.die(F_MALFORMED, f"HTTP/2: {said(ng.nghttp2_strerror(cython.cast(cython.int, r)))}")
+            if self.chatter > CHATTER_LIMIT:
+                return self.die(F_MALFORMED, "HTTP/2: a flood of frames that bring nothing")
+            if not self.broken:
+                self.write()
+        return 0
+
+    @cython.cfunc
+    def take_head(self, u: Http2Upstream, last: cython.bint) -> cython.int:
+        """A whole response head, interim or final, stands in self.head; `last`: no body follows."""
+        x: Exchange = u.x
+        m: cython.pointer(Parsed) = cython.address(x.resp.m)
+        if (
+            self.put_head(b"\r\n", 2) < 0
+            or parse_response(self.head, self.head_len, m, cython.address(self.core.response_limits)) != self.head_len
+            or m.status == 101
+        ):
+            return u.failed(F_MALFORMED, "the response head is malformed")
+        u.received = 1
+        if m.status < 200:
+            u.interims += 1
+            if u.interims > INTERIM_LIMIT:
+                return u.failed(F_MALFORMED, "too many interim responses")
+            u.arm(u.plan.read_ms)
+            return x.down.interim(self.head, m)
+        u.state = S_BODY
+        if not x.on_response_head(self.head, m):
+            return 0
+        x.down.begin_response(x, self.head, m, b"", 0)
+        if u.x is not x:
+            return 0
+        if last:
+            return u.whole()
+        return u.arm(u.plan.read_ms)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def put_head(self, p: cython.p_const_char, n: cython.size_t) -> cython.int:
+        grown: cython.p_char
+        if self.head_len + cython.cast(cython.int, n) > self.head_cap:
+            grown = cython.cast(cython.p_char, realloc(self.head, 2 * (self.head_len + n)))
+            if grown == cython.NULL:
+                return -1
+            self.head = grown
+            self.head_cap = 2 * (self.head_len + cython.cast(cython.int, n))
+        memcpy(self.head + self.head_len, p, n)
+        self.head_len += cython.cast(cython.int, n)
+        return 0
+
+    # ---- writing
+
+    @cython.cfunc
+    def submit(
+        self, u: Http2Upstream, x: Exchange, p: cython.p_const_char, n: cython.int, last: cython.bint
+    ) -> cython.int:
+        """Queues the request whose HTTP/1.1 head stands at p; -1: no stream could be opened."""
+        provider: nghttp2_data_provider
+        i: cython.int = 0
+        k: cython.int
+        e: cython.int
+        v: cython.int
+        count: cython.int = 4
+        name_len: cython.int
+        while p[i] != b" ":
+            i += 1
+        k = i + 1
+        while p[k] != b" ":
+            k += 1
+        self.field(0, b":method", 7, p, i)
+        self.field(1, b":scheme", 7, b"https", 4 if self.identity is None else 5)
+        self.field(2, b":path", 5, p + i + 1, k - i - 1)
+        i = k + 11  # " HTTP/1.1" and the line's end
+        while i < n - 2:
+            e = cython.cast(cython.int, cython.cast(cython.p_const_char, memchr(p + i, 10, n - i)) - p) - 1
+            k = i
+            while p[k] != b":":
+                k += 1
+            name_len = k - i
+            v = k + 1
+            k = e
+            while v < k and (p[v] == b" " or p[v] == b"\t"):
+                v += 1
+            while k > v and (p[k - 1] == b" " or p[k - 1] == b"\t"):
+                k -= 1
+            if name_len == 4 and name_is(p + i, b"host", 4):
+                self.field(3, b":authority", 10, p + v, k - v)
+            elif not hop_by_hop(p + i, name_len):
+                if count + 2 > self.fields_cap:
+                    self.more_fields()
+                self.field(count, p + i, name_len, p + v, k - v)
+                count += 1
+            i = e + 2
+        if u.plan.grpc or x.req.m.te_trailers:
+            self.field(count, b"te", 2, b"trailers", 8)
+            count += 1
+        provider.source.ptr = cython.NULL
+        provider.read_callback = cython.cast(nghttp2_data_source_read_callback, read_body)
+        u.id = ng.nghttp2_submit_request(
+            self.session,
+            cython.NULL,
+            self.fields,
+            count,
+            cython.NULL if last else cython.address(provider),
+            cython.cast(cython.p_void, u),
+        )
+        if u.id < 0:
+            self.retire()
+            return -1
+        u.ended = last
+        self.streams[u.id] = u
+        self.opened += 1
+        self.live += 1
+        if self.opened == 1 or len(self.streams) == 1:
+            self.poller.disarm(self)
+        if self.opened >= u.plan.keep_requests:
+            self.retire()
+        self.keep_idle_ms = u.plan.keep_idle_ms
+        self.keep_size = u.plan.keep_size
+        return self.want_flush()
+
+    @cython.cfunc
+    @cython.inline
+    @cython.exceptval(check=False)
+    def field(
+        self,
+        i: cython.int,
+        name: cython.p_const_char,
+        name_len: cython.int,
+        value: cython.p_const_char,
+        value_len: cython.int,
+    ) -> cython.void:
+        f: cython.pointer(nghttp2_nv) = cython.address(self.fields[i])
+        f.name = cython.cast(cython.pointer(uint8_t), name)
+        f.namelen = name_len
+        f.value = cython.cast(cython.pointer(uint8_t), value)
+        f.valuelen = value_len
+        f.flags = 0
+
+    @cython.cfunc
+    def more_fields(self) -> cython.int:
+        grown: cython.p_void = realloc(self.fields, 2 * self.fields_cap * cython.sizeof(nghttp2_nv))
+        if grown == cython.NULL:
+            raise MemoryError
+        self.fields = cython.cast(cython.pointer(nghttp2_nv), grown)
+        self.fields_cap *= 2
+        return 0
+
+    @cython.cfunc
+    def want_flush(self) -> cython.int:
+        """Has frames sent before the loop sleeps."""
+        if not self.flushing and not self.inside and not self.connecting and not self.dead and self.wlen == 0:
+            self.flushing = True
+            self.poller.later(self)
+        return 0
+
+    @cython.cfunc
+    def write(self) -> cython.int:
+        """Sends the frames that are due, as far as the socket takes them."""
+        data: cython.pointer(cython.const[uint8_t]) = cython.NULL
+        n: cython.Py_ssize_t = 0
+        used: cython.Py_ssize_t = 0
+        u: Http2Upstream
+        x: Exchange
+        if self.inside or self.dead or self.connecting or self.wlen:
+            return 0
+        self.inside = True
+        while self.wlen == 0 and not self.broken:
+            n = ng.nghttp2_session_mem_send(self.session, cython.address(data))
+            if n <= 0:
+                break
+            if used + n > BUFFER:
+                self.send(self.outbuf, used)
+                used = 0
+            if n > BUFFER:
+                self.send(cython.cast(cython.p_const_char, data), n)
+            elif self.wlen:
+                self.keep(cython.cast(cython.p_const_char, data), n)
+            else:
+                memcpy(self.outbuf + used, data, n)
+                used += n
+        if used:
+            self.send(self.outbuf, used)
+        self.inside = False
+        if n < 0:
+            return self.die(F_CLOSED, f"HTTP/2: {said(ng.nghttp2_strerror(cython.cast(cython.int, n)))}")
+        if self.broken:  # what came before the break is still to be read
+            self.readable = True
+            self.half_closed = True
+            self.pump()
+            return self.die(F_CLOSED, "the connection broke")
+        if self.wlen:
+            self.poller.arm(self, self.core.send_ms)
+        while len(self.drained):
+            u = cython.cast(Http2Upstream, self.drained.pop())
+            x = u.x
+            if x is not None and u.wlen == 0:
+                u.arm(u.plan.read_ms)
+                if x.down is not None:
+                    x.down.resume()
+        if self.dead:
+            return 0
+        if not ng.nghttp2_session_want_read(self.session) and not ng.nghttp2_session_want_write(self.session):
+            return self.die(F_MALFORMED, "the upstream broke HTTP/2")
+        if len(self.streams) == 0:
+            return self.rest()
+        return 0
+
+    # ---- life
+
+    @cython.cfunc
+    def rest(self) -> cython.int:
+        """No stream is open: waits for the next one, or closes."""
+        resting: cython.int = 0
+        n: cython.Py_ssize_t
+        data: cython.pointer(cython.const[uint8_t]) = cython.NULL
+        c: Http2UpstreamConnection
+        if self.dead or self.connecting or self.inside or len(self.streams):
+            return 0
+        if not self.retiring and self.keep_idle_ms > 0 and not self.core.draining:
+            for entry in self.endpoint.http2:
+                c = cython.cast(Http2UpstreamConnection, entry)
+                if c is not self and len(c.streams) == 0:
+                    resting += 1
+            if resting < self.keep_size:
+                if self.wlen == 0:
+                    self.poller.arm(self, self.keep_idle_ms)
+                return 0
+        ng.nghttp2_session_terminate_session(self.session, ng.NGHTTP2_NO_ERROR)
+        n = ng.nghttp2_session_mem_send(self.session, cython.address(data))
+        if n > 0:
+            self.send(cython.cast(cython.p_const_char, data), n)
+        return self.die(F_CLOSED, "the connection is not kept")
+
+    @cython.cfunc
+    def retire(self) -> cython.int:
+        """Takes no further exchanges."""
+        self.retiring = True
+        http2: list = self.endpoint.http2
+        i: cython.Py_ssize_t
+        for i in range(len(http2)):
+            if http2[i] is self:
+                http2.pop(i)
+                break
+        return 0
+
+    @cython.cfunc
+    def die(self, reason: cython.int, detail: str) -> cython.int:
+        """Closes; what is still on it has failed."""
+        u: Http2Upstream
+        if self.dead:
+            return 0
+        self.dead = True
+        self.retire()
+        self.close()
+        streams: dict = self.streams
+        self.streams = {}
+        self.drained = []
+        for entry in streams.values():
+            u = cython.cast(Http2Upstream, entry)
+            u.lost(reason, detail)
+        if self.session != cython.NULL and not self.inside:
+            ng.nghttp2_session_del(self.session)
+            self.session = cython.NULL
+        return 0
+
+    @cython.cfunc
+    def stumbled(self, u: Http2Upstream, error: object) -> cython.int:
+        """An exception within a callback: it costs the exchange, not the connection."""
+        if self.poller.on_error is not None:
+            self.poller.on_error(error, self)
+        if u is not None and u.x is not None and u.x.down is not None:
+            u.x.down.abort()
+        return 0
+
+
+@cython.cclass
+class Http2Upstream(Upstream):
+    def __cinit__(self):
+        self.bare = True
+        self.id = -1
+
+    def __repr__(self):
+        return f"<http2 stream {self.id} state={self.state} {self.conn!r}>"
+
+    # ---- the request
+
+    @cython.cfunc
+    def send_head(self, x: Exchange, p: cython.p_const_char, n: cython.int, last: cython.bint) -> cython.int:
+        return self.conn.submit(self, x, p, n, last)
+
+    @cython.cfunc
+    def send_body(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        if n == 0 or self.state == S_OVER or self.ended:
+            return 0
+        if self.keep(p, n) < 0:
+            return -1
+        if not self.connecting:
+            self.arm(self.plan.send_ms)
+        return self.go_on()
+
+    @cython.cfunc
+    def send_chunk(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        return self.send_body(p, n)
+
+    @cython.cfunc
+    def end_body(self, chunked: cython.bint) -> cython.int:
+        if self.state == S_OVER or self.ended:
+            return 0
+        self.ended = True
+        return self.go_on()
+
+    @cython.cfunc
+    def go_on(self) -> cython.int:
+        """There is something to send."""
+        if self.deferred:
+            self.deferred = False
+            ng.nghttp2_session_resume_data(self.conn.session, self.id)
+        return self.conn.want_flush()
+
+    @cython.cfunc
+    def begin(self, x: Exchange) -> cython.int:
+        if self.x is not x:
+            return 0
+        self.deadline = grpc_deadline(x)
+        if self.connecting:
+            return self.arm(self.plan.connect_ms)
+        return self.arm(self.plan.send_ms if self.wlen else self.plan.read_ms)
+
+    # ---- the response
+
+    @cython.cfunc
+    def take_data(self, p: cython.p_const_char, n: cython.size_t) -> cython.int:
+        x: Exchange = self.x
+        self.arm(self.plan.read_ms)
+        self.unconsumed += n
+        x.on_response_data(p, cython.cast(cython.Py_ssize_t, n), False)
+        if self.x is x and x.down is not None and x.down.wlen == 0:
+            return self.pump()
+        return 0
+
+    @cython.cfunc
+    def pump(self) -> cython.int:
+        """The client has taken what came: as much may come again."""
+        if self.unconsumed and self.state != S_OVER and not self.conn.dead:
+            ng.nghttp2_session_consume_stream(self.conn.session, self.id, self.unconsumed)
+            self.unconsumed = 0
+            self.arm(self.plan.read_ms)
+            self.conn.want_flush()
+        return 0
+
+    @cython.cfunc
+    def tunnel_pump(self) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def whole(self) -> cython.int:
+        """The response is complete."""
+        x: Exchange = self.x
+        if x.filtering:
+            x.on_response_data(b"", 0, True)
+            if self.x is not x:
+                return 0
+        self.state = S_DONE
+        return x.response_end()
+
+    # ---- ends
+
+    @cython.cfunc
+    def closed(self, code: cython.uint) -> cython.int:
+        """The stream is closed, by whomever."""
+        x: Exchange = self.x
+        if x is None:
+            self.state = S_OVER
+            return 0
+        if self.malformed or code == ng.NGHTTP2_PROTOCOL_ERROR or code == ng.NGHTTP2_FLOW_CONTROL_ERROR:
+            return self.lost(F_MALFORMED, "the response breaks HTTP/2")
+        if code == ng.NGHTTP2_REFUSED_STREAM or self.refused:
+            self.refused = True
+            return self.lost(F_CLOSED, "the upstream refused the stream")
+        if code == ng.NGHTTP2_NO_ERROR:
+            return self.lost(F_CLOSED, "the upstream closed the stream")
+        return self.lost(F_CLOSED, f"the upstream reset the stream: {said(ng.nghttp2_http2_strerror(code))}")
+
+    @cython.cfunc
+    def lost(self, reason: cython.int, detail: str) -> cython.int:
+        """Nothing more comes, and nothing more goes."""
+        x: Exchange = self.x
+        whole: cython.bint = self.state == S_DONE
+        self.state = S_OVER
+        if x is None:
+            return 0
+        if whole:  # the rest of the request body has nowhere to go
+            x.drop_upstream()
+            if x.body_done:
+                return x.finish()
+            return x.down.resume()
+        return self.failed(reason, detail)
+
+    @cython.cfunc
+    def failed(self, reason: cython.int, detail: str) -> cython.int:
+        if self.refused:  # as good as never sent: once more, on a connection of its own
+            self.sent = self.mark
+            self.received = self.mark_in
+            self.reused = not self.fresh
+        return self.x.upstream_failed(reason, detail)
+
+    @cython.cfunc
+    def arm(self, ms: cython.long) -> cython.int:
+        left: cython.longlong
+        if self.deadline:
+            left = (self.deadline - self.poller.now) // 1000
+            if left < ms:
+                ms = cython.cast(cython.long, left) if left > 0 else 0
+        self.poller.arm(self, ms)
+        return 0
+
+    @cython.cfunc
+    def on_timeout(self) -> cython.int:
+        x: Exchange = self.x
+        if x is None:
+            return 0
+        if self.deadline and self.poller.now >= self.deadline:
+            x.drop_upstream()
+            return x.fail(504, "the deadline of the call has passed")
+        if self.connecting:
+            return x.upstream_failed(F_CONNECT_TIMEOUT, "connect timed out")
+        if self.wlen:
+            return x.upstream_failed(F_SEND_TIMEOUT, "sending the request timed out")
+        if self.state == S_DONE or (self.state == S_HEAD and x.has_body and not x.body_sent):
+            return self.arm(self.plan.read_ms)  # the client is still sending: its own time limit holds
+        if x.down is not None and x.down.wlen:
+            return self.arm(self.plan.read_ms)  # the client does not read: its own time limit holds
+        return x.upstream_failed(F_READ_TIMEOUT, "reading the response timed out")
+
+    @cython.cfunc
+    def on_failure(self) -> cython.int:
+        x: Exchange = self.x
+        if x is not None and x.down is not None:
+            return x.down.abort()
+        return 0
+
+    @cython.cfunc
+    def release(self) -> cython.int:
+        if self.wlen:  # answered without a look at the request
+            return self.cancel()
+        return self.let_go()
+
+    @cython.cfunc
+    def cancel(self) -> cython.int:
+        c: Http2UpstreamConnection = self.conn
+        if self.id > 0 and self.state != S_OVER and not c.dead:
+            self.state = S_OVER
+            ng.nghttp2_submit_rst_stream(c.session, ng.NGHTTP2_FLAG_NONE, self.id, ng.NGHTTP2_CANCEL)
+            c.want_flush()
+        return self.let_go()
+
+    @cython.cfunc
+    def let_go(self) -> cython.int:
+        """The exchange holds it no more; the connection does until the peer has heard of its end."""
+        c: Http2UpstreamConnection = self.conn
+        self.wlen = 0
+        self.woff = 0
+        self.ended = True
+        self.poller.forget(self)
+        if self.id > 0:
+            c.live -= 1
+            if c.connecting and c.live == 0:  # nobody waits for it any more
+                c.die(F_CONNECT, "the connection isn't needed any more")
+        return 0
+
+
+# ---- what nghttp2 calls
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def stream_of(session: cython.pointer(nghttp2_session), id: int32_t) -> cython.p_void:
+    return ng.nghttp2_session_get_stream_user_data(session, id) if id else cython.NULL
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_begin_frame(
+    session: cython.pointer(nghttp2_session),
+    hd: cython.pointer(cython.const[nghttp2_frame_hd]),
+    data: cython.p_void,
+) -> cython.int:
+    c: Http2UpstreamConnection = cython.cast(Http2UpstreamConnection, data)
+    p: cython.p_void = cython.NULL
+    if hd.type == ng.NGHTTP2_HEADERS or (hd.type == ng.NGHTTP2_DATA and hd.length > 0):
+        p = stream_of(session, hd.stream_id)
+    if p != cython.NULL and cython.cast(Http2Upstream, p).x is not None:
+        c.chatter = 0
+    else:
+        c.chatter += 1
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_begin_headers(
+    session: cython.pointer(nghttp2_session),
+    frame: cython.pointer(cython.const[nghttp2_frame]),
+    data: cython.p_void,
+) -> cython.int:
+    c: Http2UpstreamConnection = cython.cast(Http2UpstreamConnection, data)
+    c.head_len = 0
+    c.trailers = None
+    c.trailers_size = 0
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_header(
+    session: cython.pointer(nghttp2_session),
+    frame: cython.pointer(cython.const[nghttp2_frame]),
+    name: cython.pointer(cython.const[uint8_t]),
+    name_len: cython.size_t,
+    value: cython.pointer(cython.const[uint8_t]),
+    value_len: cython.size_t,
+    flags: uint8_t,
+    data: cython.p_void,
+) -> cython.int:
+    c: Http2UpstreamConnection = cython.cast(Http2UpstreamConnection, data)
+    p: cython.p_void = stream_of(session, frame.hd.stream_id)
+    u: Http2Upstream
+    if p == cython.NULL:
+        return 0
+    u = cython.cast(Http2Upstream, p)
+    if u.x is None:
+        return 0
+    size: cython.size_t = name_len + value_len + 4
+    if c.head_len + c.trailers_size + size > cython.cast(cython.size_t, c.core.response_limits.max_head):
+        u.malformed = True
+        return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    try:
+        if u.state != S_HEAD:
+            c.trailers_size += cython.cast(cython.int, size)
+            field = cython.cast(cython.p_const_char, name)[:name_len]
+            if field not in NO_TRAILERS:
+                if c.trailers is None:
+                    c.trailers = []
+                c.trailers.append((field, cython.cast(cython.p_const_char, value)[:value_len]))
+            return 0
+        if name[0] == 58:  # ":status", the only one that nghttp2 lets through
+            line: bytes = STATUS_LINES[int(cython.cast(cython.p_const_char, value)[:value_len])]
+            return c.put_head(line, len(line))
+        if (
+            c.put_head(cython.cast(cython.p_const_char, name), name_len) < 0
+            or c.put_head(b": ", 2) < 0
+            or c.put_head(cython.cast(cython.p_const_char, value), value_len) < 0
+            or c.put_head(b"\r\n", 2) < 0
+        ):
+            return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    except Exception:
+        u.malformed = True
+        return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_invalid_header(
+    session: cython.pointer(nghttp2_session),
+    frame: cython.pointer(cython.const[nghttp2_frame]),
+    name: cython.pointer(cython.const[uint8_t]),
+    name_len: cython.size_t,
+    value: cython.pointer(cython.const[uint8_t]),
+    value_len: cython.size_t,
+    flags: uint8_t,
+    data: cython.p_void,
+) -> cython.int:
+    """nghttp2 would leave such a field out; we refuse what it stands in."""
+    p: cython.p_void = stream_of(session, frame.hd.stream_id)
+    if p != cython.NULL:
+        cython.cast(Http2Upstream, p).malformed = True
+    return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_frame(
+    session: cython.pointer(nghttp2_session),
+    frame: cython.pointer(cython.const[nghttp2_frame]),
+    data: cython.p_void,
+) -> cython.int:
+    c: Http2UpstreamConnection = cython.cast(Http2UpstreamConnection, data)
+    u: Http2Upstream = None
+    p: cython.p_void
+    last: cython.bint = (frame.hd.flags & ng.NGHTTP2_FLAG_END_STREAM) != 0
+    try:
+        if frame.hd.type == ng.NGHTTP2_GOAWAY:
+            c.retire()
+            return 0
+        if frame.hd.type != ng.NGHTTP2_HEADERS and frame.hd.type != ng.NGHTTP2_DATA:
+            return 0
+        p = stream_of(session, frame.hd.stream_id)
+        if p == cython.NULL:
+            return 0
+        u = cython.cast(Http2Upstream, p)
+        if u.x is None:
+            return 0
+        if frame.hd.type == ng.NGHTTP2_HEADERS:
+            if u.state == S_HEAD:
+                c.take_head(u, last)
+                return 0
+            u.x.trailers = c.trailers
+        if last and u.state == S_BODY:
+            u.whole()
+    except Exception as error:
+        c.stumbled(u, error)
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_invalid_frame(
+    session: cython.pointer(nghttp2_session),
+    frame: cython.pointer(cython.const[nghttp2_frame]),
+    code: cython.int,
+    data: cython.p_void,
+) -> cython.int:
+    p: cython.p_void = stream_of(session, frame.hd.stream_id)
+    if p != cython.NULL:
+        cython.cast(Http2Upstream, p).malformed = True
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_data(
+    session: cython.pointer(nghttp2_session),
+    flags: uint8_t,
+    id: int32_t,
+    chunk: cython.pointer(cython.const[uint8_t]),
+    n: cython.size_t,
+    data: cython.p_void,
+) -> cython.int:
+    c: Http2UpstreamConnection = cython.cast(Http2UpstreamConnection, data)
+    p: cython.p_void = stream_of(session, id)
+    u: Http2Upstream = None
+    ng.nghttp2_session_consume_connection(session, n)
+    if p != cython.NULL:
+        u = cython.cast(Http2Upstream, p)
+        if u.x is not None and u.state == S_BODY:
+            try:
+                u.take_data(cython.cast(cython.p_const_char, chunk), n)
+            except Exception as error:
+                c.stumbled(u, error)
+            return 0
+    ng.nghttp2_session_consume_stream(session, id, n)
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_frame_sent(
+    session: cython.pointer(nghttp2_session),
+    frame: cython.pointer(cython.const[nghttp2_frame]),
+    data: cython.p_void,
+) -> cython.int:
+    p: cython.p_void
+    if frame.hd.type == ng.NGHTTP2_HEADERS:
+        p = stream_of(session, frame.hd.stream_id)
+        if p != cython.NULL:
+            cython.cast(Http2Upstream, p).sent = 1
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_frame_not_sent(
+    session: cython.pointer(nghttp2_session),
+    frame: cython.pointer(cython.const[nghttp2_frame]),
+    code: cython.int,
+    data: cython.p_void,
+) -> cython.int:
+    p: cython.p_void
+    if frame.hd.type == ng.NGHTTP2_HEADERS:
+        p = stream_of(session, frame.hd.stream_id)
+        if p != cython.NULL:
+            cython.cast(Http2Upstream, p).refused = True
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_stream_close(
+    session: cython.pointer(nghttp2_session), id: int32_t, code: uint32_t, data: cython.p_void
+) -> cython.int:
+    c: Http2UpstreamConnection = cython.cast(Http2UpstreamConnection, data)
+    u: Http2Upstream = None
+    try:
+        u = c.streams.pop(id, None)
+        if u is not None:
+            u.closed(code)
+    except Exception as error:
+        c.stumbled(u, error)
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def read_body(
+    session: cython.pointer(nghttp2_session),
+    id: int32_t,
+    buf: cython.pointer(uint8_t),
+    n: cython.size_t,
+    flags: cython.pointer(uint32_t),
+    source: cython.pointer(nghttp2_data_source),
+    data: cython.p_void,
+) -> cython.Py_ssize_t:
+    """The next bytes of a request body."""
+    c: Http2UpstreamConnection = cython.cast(Http2UpstreamConnection, data)
+    p: cython.p_void = stream_of(session, id)
+    u: Http2Upstream
+    k: cython.int
+    if p == cython.NULL:
+        return ng.NGHTTP2_ERR_DEFERRED
+    u = cython.cast(Http2Upstream, p)
+    k = u.wlen
+    if k == 0 and not u.ended:
+        u.deferred = True
+        return ng.NGHTTP2_ERR_DEFERRED
+    if cython.cast(cython.size_t, k) > n:
+        k = cython.cast(cython.int, n)
+    if k:
+        memcpy(buf, u.wbuf + u.woff, k)
+        u.wlen -= k
+        u.woff = u.woff + k if u.wlen else 0
+        c.chatter = 0
+        if u.wlen:
+            u.arm(u.plan.send_ms)
+        else:
+            try:
+                c.drained.append(u)
+            except MemoryError:
+                return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    if u.wlen == 0 and u.ended:
+        flags[0] = ng.NGHTTP2_DATA_FLAG_EOF
+    return k
+
+
+@cython.cfunc
+def make_callbacks() -> cython.int:
+    global _callbacks, _options
+    cbs: cython.pointer(nghttp2_session_callbacks) = cython.NULL
+    options: cython.pointer(nghttp2_option) = cython.NULL
+    if ng.nghttp2_session_callbacks_new(cython.address(cbs)) or ng.nghttp2_option_new(cython.address(options)):
+        raise MemoryError
+    ng.nghttp2_session_callbacks_set_on_begin_frame_callback(cbs, on_begin_frame)
+    ng.nghttp2_session_callbacks_set_on_begin_headers_callback(cbs, on_begin_headers)
+    ng.nghttp2_session_callbacks_set_on_header_callback(cbs, on_header)
+    ng.nghttp2_session_callbacks_set_on_invalid_header_callback(cbs, on_invalid_header)
+    ng.nghttp2_session_callbacks_set_on_frame_recv_callback(cbs, on_frame)
+    ng.nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cbs, on_invalid_frame)
+    ng.nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cbs, on_data)
+    ng.nghttp2_session_callbacks_set_on_frame_send_callback(cbs, on_frame_sent)
+    ng.nghttp2_session_callbacks_set_on_frame_not_send_callback(cbs, on_frame_not_sent)
+    ng.nghttp2_session_callbacks_set_on_stream_close_callback(cbs, on_stream_close)
+    ng.nghttp2_option_set_no_auto_window_update(options, 1)
+    ng.nghttp2_option_set_max_send_header_block_length(options, REQUEST_HEAD_LIMIT)
+    _callbacks = cbs
+    _options = options
+    return 0
+
+
+# ---- parts
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def hop_by_hop(p: cython.p_const_char, n: cython.int) -> cython.bint:
+    """Fields of a request that HTTP/2 has no place for (RFC 9113, section 8.2.2)."""
+    if n == 2:
+        return name_is(p, b"te", 2)
+    if n == 7:
+        return name_is(p, b"upgrade", 7)
+    if n == 10:
+        return name_is(p, b"connection", 10) or name_is(p, b"keep-alive", 10)
+    if n == 14:
+        return name_is(p, b"http2-settings", 14)
+    if n == 16:
+        return name_is(p, b"proxy-connection", 16)
+    return n == 17 and name_is(p, b"transfer-encoding", 17)
+
+
+@cython.cfunc
+def grpc_deadline(x: Exchange) -> cython.longlong:
+    """When the client's grpc-timeout is over, us of the poller's clock; 0: it has none."""
+    i: cython.int = x.req.find(b"grpc-timeout", 12, 0)
+    p: cython.p_const_char
+    k: cython.int = 0
+    n: cython.int
+    value: cython.longlong = 0
+    if i < 0:
+        return 0
+    p = x.req.data + x.req.m.fields[i].value_off
+    n = x.req.m.fields[i].value_len
+    if n < 2 or n > 9:  # eight digits and a unit
+        return 0
+    for k in range(n - 1):
+        if not 48 <= p[k] <= 57:
+            return 0
+        value = value * 10 + (p[k] - 48)
+    if p[n - 1] == b"H":
+        value *= 3600000000
+    elif p[n - 1] == b"M":
+        value *= 60000000
+    elif p[n - 1] == b"S":
+        value *= 1000000
+    elif p[n - 1] == b"m":
+        value *= 1000
+    elif p[n - 1] == b"n":
+        value //= 1000
+    elif p[n - 1] != b"u":
+        return 0
+    return x.t_start + value + 1
+
+
+@cython.cfunc
+def said(text: cython.p_const_char) -> str:
+    return cython.cast(bytes, text).decode("ascii", "replace")
+
+
+def error_text(error: int) -> str:
+    import os
+
+    return os.strerror(error).lower()

@@ -1,0 +1,145 @@
+"""gRPC through the gateway from end to end: a real server behind it, and gRPC over HTTP/1.1 before it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.servers.gateway import Gateway
+from tests.servers.grpc_server import SERVICE, GrpcServer, framed, messages, unframed
+from tests.servers.ports import free_port
+from tests.servers.raw import Message, RawClient
+
+m = messages()
+METHOD = f"/{SERVICE}"
+LIMIT = {"count": 1, "time_window": 600, "rejected_code": 429}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[GrpcServer]:
+    one = GrpcServer()
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, server: GrpcServer) -> Iterator[Gateway]:
+    def route(id: str, uri: str, address: str, **more: Any) -> dict[str, Any]:
+        upstream = {"scheme": "grpc", "nodes": {address: 1}, "retries": 0}
+        return {"id": id, "uri": uri, "upstream": upstream, **more}
+
+    resources = {
+        "routes": [
+            route("all", f"{METHOD}/*", server.address),
+            route("nobody", "/nobody/*", f"127.0.0.1:{free_port()}"),
+            route("locked", "/locked/*", server.address, plugins={"key-auth": {}}),
+            route(
+                "forbidden", "/forbidden/*", server.address, plugins={"ip-restriction": {"blacklist": ["127.0.0.1"]}}
+            ),
+            route("limited", "/limited/*", server.address, plugins={"limit-count": LIMIT}),
+        ]
+    }
+    config = {"nginx_config": {"http": {"client_max_body_size": "0"}}}
+    gateway = Gateway(tmp_path_factory.mktemp("grpc"), resources, config)
+    yield gateway
+    assert "internal error" not in gateway.log
+    assert gateway.stop() == 0
+
+
+def call(
+    gateway: Gateway, path: str, body: bytes = b"", *fields: tuple[str, str], client: RawClient | None = None
+) -> Message:
+    headers = [("Content-Type", "application/grpc"), ("TE", "trailers"), *fields]
+    if client is not None:
+        return client.request("POST", path, headers, body)
+    with gateway.client() as own:
+        own.sock.settimeout(30)
+        return own.request("POST", path, headers, body)
+
+
+def test_unary(served: Gateway) -> None:
+    answer = call(served, f"{METHOD}/SayHello", framed(m.HelloRequest(name="Ada")))
+    assert answer.header("content-type") == "application/grpc"
+    assert [m.HelloReply.FromString(part).message for part in unframed(answer.body)] == ["Hello Ada"]
+    assert dict(answer.trailers)["grpc-status"] == "0"
+
+
+def test_streams(served: Gateway) -> None:
+    answer = call(served, f"{METHOD}/Repeat", framed(m.RepeatRequest(payload=b"x" * 1000, count=500)))
+    assert unframed(answer.body) == [m.Blob(payload=b"x" * 1000).SerializeToString()] * 500
+    blobs = b"".join(framed(m.Blob(payload=b"y" * size)) for size in range(500))
+    answer = call(served, f"{METHOD}/Collect", blobs)
+    assert m.Summary.FromString(unframed(answer.body)[0]) == m.Summary(count=500, bytes=sum(range(500)))
+    answer = call(served, f"{METHOD}/Chat", blobs)
+    assert answer.body == blobs
+
+
+def test_large_messages(served: Gateway) -> None:
+    message = framed(m.Blob(payload=bytes(range(256)) * 40_000))
+    assert call(served, f"{METHOD}/Echo", message).body == message
+
+
+def test_errors_of_the_server_pass(served: Gateway) -> None:
+    answer = call(served, f"{METHOD}/Fail", framed(m.FailRequest(code=9, message="not now")))
+    told = {name.lower(): value for name, value in [*answer.headers, *answer.trailers]}
+    assert (answer.status, told["grpc-status"], told["grpc-message"], answer.body) == (200, "9", "not now", b"")
+    answer = call(served, f"{METHOD}/FailLater", framed(m.FailRequest(code=5, message="gone", after=2)))
+    assert len(unframed(answer.body)) == 2
+    assert dict(answer.trailers)["grpc-status"] == "5"
+    answer = call(served, f"{METHOD}/NoSuchMethod", framed(b""))
+    told = {name.lower(): value for name, value in [*answer.headers, *answer.trailers]}
+    assert told["grpc-status"] == "12"
+
+
+def test_metadata(served: Gateway) -> None:
+    answer = call(served, f"{METHOD}/Metadata", framed(b""), ("X-Own", "1"), ("X-Own-Bin", "AAH/"))
+    received = {p.name: p.value for p in m.MetadataReply.FromString(unframed(answer.body)[0]).received}
+    assert (received["x-own"], received["x-own-bin"]) == (b"1", b"\x00\x01\xff")
+    assert (answer.header("x-initial"), answer.header("x-initial-bin")) == ("one", "AAH/")
+    assert (dict(answer.trailers)["x-trailing"], dict(answer.trailers)["x-trailing-bin"]) == ("two", "/gA")
+
+
+def test_the_deadline_is_kept_here(served: Gateway, server: GrpcServer) -> None:
+    answer = call(served, f"{METHOD}/Deadline", framed(b""), ("grpc-timeout", "50S"))
+    assert 0 < m.DeadlineReply.FromString(unframed(answer.body)[0]).left_ms <= 60_000
+    before = server.cancelled
+    answer = call(served, f"{METHOD}/Slow", framed(m.SlowRequest(ms=60_000)), ("grpc-timeout", "300m"))
+    told = {name.lower(): value for name, value in [*answer.headers, *answer.trailers]}
+    assert (answer.status, told["grpc-status"]) == (200, "4")
+    server.wait_cancelled(before + 1)
+
+
+def test_a_client_that_goes_cancels_the_call(served: Gateway, server: GrpcServer) -> None:
+    before = server.cancelled
+    with served.client() as client:
+        body = framed(m.RepeatRequest(payload=b"x", count=1000, pause_ms=60_000))
+        head = (
+            f"POST {METHOD}/Repeat HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nContent-Length: {len(body)}"
+        )
+        client.send(head.encode() + b"\r\n\r\n" + body)
+        client.read_until(b"grpc")
+    server.wait_cancelled(before + 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "message"),
+    [
+        ("/nowhere/X", "12", "404 Route Not Found"),
+        ("/nobody/X", "14", "Bad Gateway"),
+        ("/locked/X", "16", "Missing API key in request"),
+        ("/forbidden/X", "7", "Your IP address is not allowed"),
+    ],
+)
+def test_errors_made_here(path: str, status: str, message: str, served: Gateway) -> None:
+    answer = call(served, path, framed(b""))
+    assert (answer.status, answer.body, answer.header("content-type")) == (200, b"", "application/grpc")
+    assert (answer.header("grpc-status"), answer.header("grpc-message")) == (status, message)
+    with served.client() as client:  # not a call: as ever
+        plain = client.request("POST", path, [("Content-Type", "application/grpc-web")], b"x")
+        assert plain.status in (401, 403, 404, 502)
+        assert plain.header("grpc-status") is None
+
+
+def test_a_limit_is_resource_exhausted(served: Gateway) -> None:
+    assert call(served, "/limited/X", framed(b"")).header("grpc-status") == "12"  # the server has no such method
+    assert call(served, "/limited/X", framed(b"")).header("grpc-status") == "8"
