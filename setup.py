@@ -12,6 +12,8 @@ COMPILED = [line for line in (SRC / "compiled.txt").read_text().split() if line]
 SANITIZE = os.environ.get("BASCULE_SANITIZE") == "1"
 
 FLAGS = ["-O3", "-g", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-Wno-unused-function"]
+if os.environ.get("BASCULE_QUICK") == "1":  # for iterations: slower code, sooner
+    FLAGS[0] = "-O1"
 LINK: list[str] = []
 # Whose headers scripts/setup installs.
 OPENSSL = ["ssl", "crypto"]
@@ -19,6 +21,7 @@ LIBRARIES = {
     "engine.http2_client": ["nghttp2"],
     "engine.http2_upstream": ["nghttp2"],
     "net.tls": OPENSSL,
+    "net.tls_client": OPENSSL,
     "net.tls_identity": OPENSSL,
     "net.tls_server": OPENSSL,
 }
@@ -35,7 +38,6 @@ setup(
                 extra_compile_args=FLAGS,
                 extra_link_args=LINK,
                 libraries=LIBRARIES.get(name, []),
-                depends=[str(p) for p in SRC.glob("**/*.pxd")],
             )
             for name in COMPILED
         ],

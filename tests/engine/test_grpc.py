@@ -1,14 +1,17 @@
 """gRPC through the gateway from end to end: a real server behind it, and gRPC over HTTP/1.1 before it."""
 
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.servers.certificates import Certificates
 from tests.servers.gateway import Gateway
 from tests.servers.grpc_server import SERVICE, GrpcServer, framed, messages, unframed
 from tests.servers.ports import free_port
-from tests.servers.raw import Message, RawClient
+from tests.servers.raw import Message, RawClient, RawUpstream
 
 m = messages()
 METHOD = f"/{SERVICE}"
@@ -143,3 +146,50 @@ def test_errors_made_here(path: str, status: str, message: str, served: Gateway)
 def test_a_limit_is_resource_exhausted(served: Gateway) -> None:
     assert call(served, "/limited/X", framed(b"")).header("grpc-status") == "12"  # the server has no such method
     assert call(served, "/limited/X", framed(b"")).header("grpc-status") == "8"
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    authority = Certificates(tmp_path / "certs", ("up.test",))
+    pair = authority.server
+    server = GrpcServer(tls=(pair.key.read_bytes(), pair.cert.read_bytes()))
+    plain = RawUpstream(tls=http1_context(authority))
+
+    def route(id: str, address: str, name: str) -> dict[str, Any]:
+        upstream = {
+            "scheme": "grpcs",
+            "nodes": {address: 1},
+            "pass_host": "rewrite",
+            "upstream_host": name,
+            "tls": {"ca_certs": authority.ca.cert.read_text()},
+            "retries": 0,
+        }
+        return {"id": id, "host": f"{id}.test", "uri": "/*", "upstream": upstream}
+
+    routes = [
+        route("good", server.address, "up.test"),
+        route("wrong", server.address, "other.test"),
+        route("http1", plain.address, "up.test"),
+    ]
+    gateway = Gateway(tmp_path / "gateway", {"routes": routes})
+    try:
+        for _ in range(2):
+            answer = call(gateway, f"{METHOD}/SayHello", framed(m.HelloRequest(name="Ada")), ("Host", "good.test"))
+            assert dict(answer.trailers)["grpc-status"] == "0"
+        for host, why in (
+            ("wrong.test", "certificate verify failed: hostname mismatch"),
+            ("http1.test", "the server doesn't offer HTTP/2 (ALPN)"),
+        ):
+            answer = call(gateway, f"{METHOD}/SayHello", framed(m.HelloRequest(name="Ada")), ("Host", host))
+            assert answer.header("grpc-status") == "14"
+            assert why in gateway.log
+    finally:
+        gateway.stop()
+        server.stop()
+        plain.stop()
+
+
+def http1_context(authority: Certificates) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.server.cert, authority.server.key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

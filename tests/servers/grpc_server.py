@@ -65,13 +65,20 @@ def _methods() -> Iterator[tuple[str, str, type[Message], type[Message]]]:
 
 
 class GrpcServer:
-    """A server on a free port, in threads of this process.
+    """A server on a free port, in threads of this process. `tls`: key and certificate, PEM.
 
     `calls` counts the calls of each method, `cancelled` those whose client went away before their end;
     `wait_cancelled` waits for the next one.
     """
 
-    def __init__(self, *, threads: int = 32, options: list[tuple[str, Any]] | None = None, port: int | None = None):
+    def __init__(
+        self,
+        *,
+        threads: int = 32,
+        options: list[tuple[str, Any]] | None = None,
+        port: int | None = None,
+        tls: tuple[bytes, bytes] | None = None,
+    ):
         self.port = port or free_port()
         self.calls: dict[str, int] = {}
         self.cancelled = 0
@@ -84,7 +91,13 @@ class GrpcServer:
             make = getattr(grpc, f"{kind}_rpc_method_handler")
             handlers[name] = make(self._counted(name), request.FromString, response.SerializeToString)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        if self._server.add_insecure_port(f"127.0.0.1:{self.port}") != self.port:
+        address = f"127.0.0.1:{self.port}"
+        if tls is None:
+            bound = self._server.add_insecure_port(address)
+        else:
+            key, certificate = tls
+            bound = self._server.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
+        if bound != self.port:
             raise OSError(f"port {self.port} is taken")
         self._server.start()
 

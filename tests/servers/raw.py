@@ -6,6 +6,7 @@ Both block with short timeouts and know just enough HTTP/1.1 to cut messages apa
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable
@@ -261,7 +262,15 @@ class RawUpstream:
     What a script raises otherwise is raised by `stop`.
     """
 
-    def __init__(self, *scripts: Script, host: str = "127.0.0.1", port: int = 0, unix: str | None = None):
+    def __init__(
+        self,
+        *scripts: Script,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        unix: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ):
+        self.tls = tls
         self.scripts = scripts or (echo,)
         self.connections: list[RawConnection] = []
         self.failures: list[BaseException] = []
@@ -299,8 +308,10 @@ class RawUpstream:
 
     def _play(self, script: Script, connection: RawConnection) -> None:
         try:
+            if self.tls is not None:
+                connection.sock = self.tls.wrap_socket(connection.sock, server_side=True)
             script(connection)
-        except (Closed, ConnectionError, TimeoutError):
+        except (Closed, ConnectionError, TimeoutError, ssl.SSLError):
             pass
         except OSError:
             if not self._stopping and connection.sock.fileno() != -1:

@@ -58,7 +58,7 @@ def test_checked_upstream():
     assert checked_upstream(None, "k", None, None, (), Served(), faults) is None
     conf = Upstream.model_validate({"nodes": [], "scheme": "udp"})
     checked_upstream(conf, "k", None, None, ("upstream",), Served(), faults)
-    assert pairs(faults) == [("$.upstream.scheme", '"udp" is not served yet; served: grpc, http')]
+    assert pairs(faults) == [("$.upstream.scheme", '"udp" is not served yet; served: grpc, grpcs, http, https')]
 
 
 def test_strings_are_shared():

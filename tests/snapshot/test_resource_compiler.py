@@ -26,9 +26,9 @@ def test_upstream(compiled):
     record, faults = compiled("upstreams", "1", {"nodes": {"a": 1}})
     assert (faults, record.upstream.key, record.upstream.id) == ([], "upstreams/1", "1")
     assert compiled("upstreams", "1", {"nodes": {"a": 1}, "desc": "d"}, record)[0].upstream is record.upstream
-    assert compiled("upstreams", "1", {"nodes": {}, "scheme": "https"}) == (
+    assert compiled("upstreams", "1", {"nodes": {}, "scheme": "kafka"}) == (
         None,
-        ['$.scheme: "https" is not served yet; served: grpc, http'],
+        ['$.scheme: "kafka" is not served yet; served: grpc, grpcs, http, https'],
     )
 
 

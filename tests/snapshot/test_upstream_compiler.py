@@ -68,8 +68,12 @@ def test_the_same_stays_the_same_object():
     ("value", "served", "told"),
     [
         ({"nodes": []}, Served(), []),
-        ({"nodes": [], "scheme": "https"}, Served(), [("scheme", '"https" is not served yet; served: grpc, http')]),
-        ({"nodes": [], "scheme": "https"}, Served(schemes=frozenset({"http", "https"})), []),
+        (
+            {"nodes": [], "scheme": "kafka"},
+            Served(),
+            [("scheme", '"kafka" is not served yet; served: grpc, grpcs, http, https')],
+        ),
+        ({"nodes": [], "scheme": "kafka"}, Served(schemes=frozenset({"http", "kafka"})), []),
         (
             {"nodes": [], "type": "roundrobbin"},
             Served(),

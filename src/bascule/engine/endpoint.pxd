@@ -1,4 +1,5 @@
 from bascule.net.address cimport Address
+from bascule.net.tls_client cimport TlsClient
 from bascule.wire.head cimport Head
 
 # One server address "host:port" as this worker sees it; shared by all upstreams that name it, kept over
@@ -48,4 +49,7 @@ cdef class UpstreamPlan:
     cdef int pass_host              # 0 pass, 1 node, 2 rewrite
     cdef bytes rewrite_host
     cdef list node_hosts            # bytes per node, for pass_host node
+    cdef bint secure                # over TLS
+    cdef TlsClient tls              # None: it can't be used, and the error log says why
+    cdef str refused_tls            # that reason
     cdef int pick(self, object key, set tried)

@@ -125,7 +125,7 @@ def _ms(seconds: object, default_s: float) -> int:
 
 @cython.cclass
 class UpstreamPlan:
-    """Built from a CompiledUpstream; `endpoint_for(host, port)` gives the shared endpoints."""
+    """Built from a CompiledUpstream; `endpoint_for(host, port, secure)` gives the shared endpoints."""
 
     def __init__(self, upstream, timeout, endpoint_for, settings):
         i: cython.int
@@ -133,7 +133,7 @@ class UpstreamPlan:
         self.upstream = upstream
         nodes = upstream.nodes
         self.count = len(nodes)
-        self.endpoints = [endpoint_for(node.host, node.port) for node in nodes]
+        self.endpoints = [endpoint_for(node.host, node.port, upstream.tls is not None) for node in nodes]
         timeout = timeout or upstream.timeout
         self.connect_ms = _ms(timeout and timeout.connect_s, settings.upstream_connect_timeout_s)
         self.send_ms = _ms(timeout and timeout.send_s, settings.upstream_send_timeout_s)
@@ -149,7 +149,8 @@ class UpstreamPlan:
         self.http2 = self.grpc or upstream.http2
         self.pass_host = {"pass": 0, "node": 1, "rewrite": 2}[upstream.pass_host]
         self.rewrite_host = (upstream.upstream_host or "").encode("latin-1")
-        self.node_hosts = [_authority(n.host, n.port) for n in nodes]
+        self.node_hosts = [_authority(n.host, n.port, 443 if upstream.tls is not None else 80) for n in nodes]
+        self.secure = upstream.tls is not None
         self.read_key = key_reader(upstream)
         usable = [n for n in nodes if n.weight > 0]
         one_group = len({n.priority for n in nodes}) <= 1
@@ -196,13 +197,13 @@ class UpstreamPlan:
         return self.balancer.pick(key, tried or frozenset())
 
 
-def _authority(host: str, port: int) -> bytes:
+def _authority(host: str, port: int, default_port: int) -> bytes:
     """A node as the Host field names it."""
     if host.startswith("unix:"):
         return b"localhost"
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
-    return (host if port == 80 else f"{host}:{port}").encode("latin-1" if host.isascii() else "idna")
+    return (host if port == default_port else f"{host}:{port}").encode("latin-1" if host.isascii() else "idna")
 
 
 def _unrolled(weights: list) -> object:

@@ -16,7 +16,6 @@ cdef class Http2Upstream(Upstream)
 cdef class Http2UpstreamConnection(Stream):
     cdef Core core
     cdef Endpoint endpoint
-    cdef object identity        # of TLS below it; None: clear text
     cdef nghttp2_session* session
     cdef char* inbuf
     cdef char* outbuf
@@ -28,12 +27,13 @@ cdef class Http2UpstreamConnection(Stream):
     cdef nghttp2_nv* fields     # of the request that goes out
     cdef int fields_cap
     cdef bint connecting
+    cdef bint opened_tcp        # TLS, if there is any, follows
     cdef bint inside            # nghttp2 is on the stack
     cdef bint flushing          # on_event(0) is due
     cdef bint retiring          # takes no further exchanges
     cdef bint dead
     cdef dict streams           # id -> Http2Upstream, all that the peer takes for open
-    cdef list drained           # whose request body can go on
+    cdef list emptied           # whose request body can go on
     cdef int live               # streams that an exchange holds
     cdef long opened
     cdef long keep_idle_ms      # as the last exchange's upstream says
@@ -43,6 +43,8 @@ cdef class Http2UpstreamConnection(Stream):
     cdef int resolution
     cdef int start(self)
     cdef bint has_room(self, UpstreamPlan plan) noexcept
+    cdef bint fits(self, UpstreamPlan plan, str name) noexcept
+    cdef bint secured(self)
     cdef bint stands(self)
     cdef int submit(self, Http2Upstream u, Exchange x, const char* p, int n, bint last)
     cdef int want_flush(self)

@@ -69,7 +69,7 @@ _options = cython.declare(cython.pointer(nghttp2_option), cython.NULL)
 class Http2UpstreamConnection(Stream):
     def __cinit__(self):
         self.streams = {}
-        self.drained = []
+        self.emptied = []
 
     def __dealloc__(self):
         if self.session != cython.NULL:
@@ -145,17 +145,26 @@ class Http2UpstreamConnection(Stream):
             return 0
         if events == 0:  # asked for by poller.later
             self.flushing = False
+            if self.tls is not None and not self.tls.established:
+                return 0
             return self.write()
         if events & (cnet.EPOLLRDHUP | cnet.EPOLLHUP | cnet.EPOLLERR):
             self.half_closed = True
             self.readable = True
+            self.drained = False
         elif events & cnet.EPOLLIN:
             self.readable = True
+            self.drained = False
         if self.connecting and events & (cnet.EPOLLOUT | cnet.EPOLLERR | cnet.EPOLLHUP):
             cnet.getsockopt(self.fd, cnet.SOL_SOCKET, cnet.SO_ERROR, cython.address(error), cython.address(size))
             if error:
                 return self.die(F_CONNECT, f"connect failed: {error_text(error)}")
-            self.established()
+            self.opened_tcp = True
+            if self.tls is None:
+                self.established()
+        if self.tls is not None and not self.tls.established:
+            if not self.opened_tcp or not self.secured():
+                return 0
         if self.wlen and events & cnet.EPOLLOUT:
             if self.flush() < 0:  # what came before the reset is still to be read
                 self.readable = True
@@ -168,6 +177,29 @@ class Http2UpstreamConnection(Stream):
         if self.readable:
             return self.pump()
         return 0
+
+    @cython.cfunc
+    def secured(self) -> cython.bint:
+        """Goes on with the TLS handshake. True: it is done."""
+        result: cython.int = self.handshake()
+        if result == 0:
+            return False
+        if result < 0:
+            self.die(F_CONNECT, f"the TLS handshake failed: {self.tls.failure}")
+            return False
+        if not self.tls.http2:
+            self.die(F_CONNECT, "the TLS handshake failed: the server doesn't offer HTTP/2 (ALPN)")
+            return False
+        self.established()
+        return self.fd >= 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def fits(self, plan: UpstreamPlan, name: str) -> cython.bint:
+        """Whether it was secured as this upstream's connections are, for the same name."""
+        if name is None:
+            return self.tls is None
+        return self.tls is not None and self.tls.server is plan.tls and self.tls.server_name == name
 
     @cython.cfunc
     def established(self) -> cython.int:
@@ -284,7 +316,7 @@ class Http2UpstreamConnection(Stream):
         while p[k] != b" ":
             k += 1
         self.field(0, b":method", 7, p, i)
-        self.field(1, b":scheme", 7, b"https", 4 if self.identity is None else 5)
+        self.field(1, b":scheme", 7, b"https", 4 if self.tls is None else 5)
         self.field(2, b":path", 5, p + i + 1, k - i - 1)
         i = k + 11  # " HTTP/1.1" and the line's end
         while i < n - 2:
@@ -388,10 +420,8 @@ class Http2UpstreamConnection(Stream):
             if used + n > BUFFER:
                 self.send(self.outbuf, used)
                 used = 0
-            if n > BUFFER:
+            if n > BUFFER or self.wlen:
                 self.send(cython.cast(cython.p_const_char, data), n)
-            elif self.wlen:
-                self.keep(cython.cast(cython.p_const_char, data), n)
             else:
                 memcpy(self.outbuf + used, data, n)
                 used += n
@@ -407,8 +437,8 @@ class Http2UpstreamConnection(Stream):
             return self.die(F_CLOSED, "the connection broke")
         if self.wlen:
             self.poller.arm(self, self.core.send_ms)
-        while len(self.drained):
-            u = cython.cast(Http2Upstream, self.drained.pop())
+        while len(self.emptied):
+            u = cython.cast(Http2Upstream, self.emptied.pop())
             x = u.x
             if x is not None and u.wlen == 0:
                 u.arm(u.plan.read_ms)
@@ -471,7 +501,7 @@ class Http2UpstreamConnection(Stream):
         self.close()
         streams: dict = self.streams
         self.streams = {}
-        self.drained = []
+        self.emptied = []
         for entry in streams.values():
             u = cython.cast(Http2Upstream, entry)
             u.lost(reason, detail)
@@ -951,7 +981,7 @@ def read_body(
             u.arm(u.plan.send_ms)
         else:
             try:
-                c.drained.append(u)
+                c.emptied.append(u)
             except MemoryError:
                 return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
     if u.wlen == 0 and u.ended:

@@ -13,7 +13,7 @@ cdef class Engine(Core):
     cdef object global_chain
     cdef bint on_its_way            # what dial opened is not connected yet
     cdef int dial(self, Stream s, Endpoint e)
-    cdef Upstream acquire_stream(self, Exchange x, Endpoint e, UpstreamPlan plan)
+    cdef Upstream acquire_stream(self, Exchange x, Endpoint e, UpstreamPlan plan, str name)
     cdef AccessLog access
     cdef public object access_writer
     cdef public object resolver
@@ -25,6 +25,9 @@ cdef class Engine(Core):
     cdef long max_connections
     cdef readonly long long turned_away
     cdef TlsServer tls_server
+    cdef object tls_clients         # engine/tls_servers.py
+    cdef int trust(self, UpstreamPlan plan)
+    cdef int secure(self, Stream u, Endpoint e, UpstreamPlan plan, str name, bytes protocols)
     cdef object tls_failures        # counter by reason
 
 cdef class Listener(Handle):

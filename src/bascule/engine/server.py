@@ -28,9 +28,11 @@ from cython.cimports.libc.string import memcpy
 
 from bascule.engine.plan import chain_plan
 from bascule.engine.plugin_host import Hosts
+from bascule.engine.tls_servers import TlsClients, bare_host
 from bascule.match.address import AddressSet
 from bascule.net.tls_identity import TlsIdentity
 
+HTTP_1_1, HTTP_2 = b"\x08http/1.1", b"\x02h2"  # for ALPN
 ACCEPT_ON_S = 0.2  # while draining: handshakes that have begun come to their end
 
 
@@ -186,6 +188,7 @@ class Engine(Core):
             tickets=settings.tls_tickets,
             secret=ticket_secret,
         )
+        self.tls_clients = TlsClients(settings.tls_trusted)
         self.hosts = Hosts(self, plugin_attr or {})
         poller.on_error = self.on_error
 
@@ -276,6 +279,8 @@ class Engine(Core):
         plan.missing = 404 if route.service_missing else 502 if route.upstream_missing else 0
         plan.chain = chain_plan(self.tables.chain(route))
         plan.upstream = self.upstream_plan(route.upstream, route.timeout) if route.upstream is not None else None
+        if plan.upstream is not None and plan.upstream.secure:
+            self.trust(plan.upstream)
         plan.generation = self.generation
         return plan
 
@@ -291,31 +296,71 @@ class Engine(Core):
             plans[timeout] = plan
         return plan
 
-    def endpoint_for(self, host: str, port: int) -> Endpoint:
-        endpoint = self.endpoints.get((host, port))
+    def endpoint_for(self, host: str, port: int, secure: bool) -> Endpoint:
+        endpoint = self.endpoints.get((host, port, secure))
         if endpoint is None:
             endpoint = Endpoint(host, port)
-            self.endpoints[(host, port)] = endpoint
+            self.endpoints[(host, port, secure)] = endpoint
         return endpoint
 
+    @cython.cfunc
+    def trust(self, plan: UpstreamPlan) -> cython.int:
+        """Sets what its connections are secured with, as the tables have it now."""
+        try:
+            plan.tls = self.tls_clients.client(plan.upstream.tls, self.tables)
+            plan.refused_tls = None
+        except ValueError as error:
+            if plan.refused_tls != str(error):
+                self.log.error("%s: %s", plan.upstream.key, error)
+            plan.refused_tls = str(error)
+            plan.tls = None
+        return 0
+
     # ---- upstream connections
+
+    def server_name(self, x: Exchange, plan: UpstreamPlan) -> str:
+        """For SNI and the check of the certificate: the host that the upstream is sent, else its node's."""
+        host: bytes = None
+        if x.request is not None:
+            host = x.request.host_out
+        if host is None and plan.pass_host == 2:
+            host = plan.rewrite_host
+        if host is not None:
+            return bare_host(host.decode("latin-1"))
+        if plan.pass_host == 0 and x.req.m.host_len > 0:
+            return x.host()
+        return bare_host(cython.cast(Endpoint, plan.endpoints[x.node]).host)
+
+    @cython.cfunc
+    def secure(self, u: Stream, e: Endpoint, plan: UpstreamPlan, name: str, protocols: bytes) -> cython.int:
+        """Makes a new connection one over TLS; its handshake follows once it is open."""
+        u.tls = Tls()
+        plan.tls.connect(u.tls, e, name, protocols)
+        self.poller.later(u)
+        return 0
 
     @cython.cfunc
     def acquire(self, x: Exchange, e: Endpoint, plan: UpstreamPlan) -> Upstream:
         """A pooled connection, or a new one on its way; None: none could be opened."""
         u: Http1Upstream
         i: cython.int
-        probe: cython.char[1]
+        name: str = None
         e.picks += 1
+        if plan.secure:
+            if plan.tls is None:
+                return None
+            name = self.server_name(x, plan)
         if plan.http2 and not x.websocket:
-            return self.acquire_stream(x, e, plan)
+            return self.acquire_stream(x, e, plan, name)
         while len(e.idle) and not x.no_pool and not plan.proxy_protocol:
-            u = cython.cast(Http1Upstream, e.idle.pop())
+            u = cython.cast(Http1Upstream, e.idle.pop() if name is None else fitting(e.idle, plan, name))
+            if u is None:
+                break
             if u.fd < 0:
                 continue
             if not repeatable(x.req.m.method):
                 # Look whether the connection still stands.
-                if cnet.recv(u.fd, probe, 1, cnet.MSG_PEEK) >= 0 or errno != cnet.EAGAIN:
+                if not u.quiet():
                     u.close()
                     continue
             u.reused = True
@@ -338,20 +383,25 @@ class Engine(Core):
         u.uses = 1
         if plan.proxy_protocol:
             header: bytes = x.proxy_header(plan.proxy_protocol)
-            u.send(header, len(header))
-            u.mark = u.sent
+            if name is not None:
+                u.before_tls = header
+            else:
+                u.send(header, len(header))
+                u.mark = u.sent
+        if name is not None:
+            self.secure(u, e, plan, name, HTTP_1_1)
         return u
 
     @cython.cfunc
-    def acquire_stream(self, x: Exchange, e: Endpoint, plan: UpstreamPlan) -> Upstream:
-        """The same for HTTP/2: room on a connection that others use as well."""
+    def acquire_stream(self, x: Exchange, e: Endpoint, plan: UpstreamPlan, name: str) -> Upstream:
+        """The same for HTTP/2: room on a connection that others use as well. `name`: for TLS, else None."""
         c: Http2UpstreamConnection = None
         u: Http2Upstream = Http2Upstream()
         i: cython.int
         if not x.no_pool and not plan.proxy_protocol:
             for entry in list(e.http2):
                 c = cython.cast(Http2UpstreamConnection, entry)
-                if c.has_room(plan) and (repeatable(x.req.m.method) or c.stands()):
+                if c.fits(plan, name) and c.has_room(plan) and (repeatable(x.req.m.method) or c.stands()):
                     break
                 c = None
         if c is None:
@@ -366,9 +416,15 @@ class Engine(Core):
             c.resolution = e.resolution
             c.start()
             u.fresh = x.no_pool
+            if name is not None:
+                self.secure(c, e, plan, name, HTTP_2)
+                c.connecting = True  # until the handshake is done
             if plan.proxy_protocol:
                 header: bytes = x.proxy_header(plan.proxy_protocol)
-                c.send(header, len(header))
+                if name is not None:
+                    c.before_tls = header
+                else:
+                    c.send(header, len(header))
                 c.retire()  # it is this client's
             else:
                 e.http2.append(c)
@@ -537,3 +593,16 @@ class Engine(Core):
 def repeatable(m: cython.int) -> cython.bint:
     """Whether a request with this method may be sent twice."""
     return m == M_GET or m == M_HEAD or m == M_PUT or m == M_DELETE or m == M_OPTIONS or m == M_TRACE
+
+
+@cython.cfunc
+def fitting(idle: list, plan: UpstreamPlan, name: str) -> object:
+    """The latest idle connection that was secured in the same way for the same name, or None."""
+    u: Http1Upstream
+    i: cython.Py_ssize_t = len(idle)
+    while i > 0:
+        i -= 1
+        u = cython.cast(Http1Upstream, idle[i])
+        if u.tls.server is plan.tls and u.tls.server_name == name:
+            return idle.pop(i)
+    return None

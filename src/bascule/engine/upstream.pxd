@@ -29,3 +29,4 @@ cdef class Http1Upstream(Upstream):
     cdef int keep_trailers(self, bytes piece)
     cdef int whole(self, bint surplus)
     cdef bint lags(self) noexcept
+    cdef bint secured(self)

@@ -50,8 +50,10 @@ class Http1Upstream(Upstream):
                 return x.down.abort()  # the tunnel's other direction broke too
             self.half_closed = True
             self.readable = True
+            self.drained = False
         elif events & cnet.EPOLLIN:
             self.readable = True
+            self.drained = False
         if self.connecting and events & (cnet.EPOLLOUT | cnet.EPOLLERR | cnet.EPOLLHUP):
             cnet.getsockopt(self.fd, cnet.SOL_SOCKET, cnet.SO_ERROR, cython.address(error), cython.address(size))
             if error and self.sent == self.mark:  # else it broke after connecting, perhaps with an answer
@@ -60,9 +62,12 @@ class Http1Upstream(Upstream):
                     return 0
                 return x.upstream_failed(F_CONNECT, f"connect failed: {error_text(error)}")
             self.connecting = False
-            if x is not None:
+            if x is not None and self.tls is None:
                 self.poller.arm(self, self.plan.send_ms if self.wlen else self.plan.read_ms)
-        if self.wlen and events & cnet.EPOLLOUT:
+        if self.tls is not None and not self.tls.established:
+            if self.connecting or not self.secured():
+                return 0
+        elif self.wlen and events & cnet.EPOLLOUT:
             if self.flush() < 0:  # an answer that came before the reset is still to be read
                 self.readable = True
                 self.half_closed = True
@@ -79,6 +84,23 @@ class Http1Upstream(Upstream):
         return 0
 
     @cython.cfunc
+    def secured(self) -> cython.bint:
+        """Goes on with the TLS handshake. True: it is done, and what waited is on its way."""
+        x: Exchange = self.x
+        result: cython.int = self.handshake()
+        if result < 0 and x is not None:
+            x.upstream_failed(F_CONNECT, f"the TLS handshake failed: {self.tls.failure}")
+        elif result < 0:
+            self.close()
+        if result <= 0:
+            return False
+        if x is not None:
+            self.poller.arm(self, self.plan.send_ms if self.wlen else self.plan.read_ms)
+            if not self.wlen and x.down is not None:
+                x.down.resume()
+        return self.fd >= 0
+
+    @cython.cfunc
     def on_timeout(self) -> cython.int:
         x: Exchange = self.x
         if x is None:
@@ -87,6 +109,8 @@ class Http1Upstream(Upstream):
             return 0
         if self.connecting:
             return x.upstream_failed(F_CONNECT_TIMEOUT, "connect timed out")
+        if self.tls is not None and not self.tls.established:
+            return x.upstream_failed(F_CONNECT_TIMEOUT, "the TLS handshake timed out")
         if self.state == U_TUNNEL:
             return x.down.abort()
         if self.wlen:
@@ -128,6 +152,8 @@ class Http1Upstream(Upstream):
         while self.readable and self.fd >= 0:
             x = self.x
             if x is None:  # idle: whatever comes, the connection is of no more use
+                if self.tls is not None and self.quiet():
+                    return 0  # it was TLS's own
                 self.unpool()
                 self.close()
                 return 0
@@ -396,7 +422,7 @@ class Http1Upstream(Upstream):
         self.state = U_HEAD
         self.interims = 0
         self.trailer_section = None
-        if self.connecting:
+        if self.connecting or (self.tls is not None and not self.tls.established):
             self.poller.arm(self, self.plan.connect_ms)
         else:
             self.poller.arm(self, self.plan.send_ms if self.wlen else self.plan.read_ms)
@@ -415,6 +441,7 @@ class Http1Upstream(Upstream):
             or self.rlen
             or self.uses >= self.plan.keep_requests
             or self.core.draining
+            or (self.tls is not None and not self.tls.empty())
             or (self.sent - self.mark > LARGE_REQUEST and self.lags())
         ):
             self.close()

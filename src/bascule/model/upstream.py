@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, Strict, model_validator
 from bascule.errors.apisix_text import NOT, ONE, ONE_OF_BOTH, dependent, no_match
 from bascule.errors.fault import INVALID
 from bascule.errors.sentences import Refused
-from bascule.model.attributes import Bool, Cert, Host, Id, Json, Key, Model, Resource, Str, TimeoutConf
+from bascule.model.attributes import Bool, Cert, Host, Id, Json, Key, Model, Resource, Str, TimeoutConf, Unique
 from bascule.model.health_check import Checks
 from bascule.model.node import NodeConf, Nodes
 
@@ -50,6 +50,12 @@ class UpstreamTls(Model):
     client_cert: Cert | None = None
     client_key: Key | None = None
     verify: Bool = False
+    # Our own.
+    ca_certs: Cert | None = None
+    ssl_protocols: (
+        Annotated[tuple[Literal["TLSv1.1", "TLSv1.2", "TLSv1.3"], ...], Field(min_length=1, max_length=3), Unique]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _one_certificate(self) -> Self:

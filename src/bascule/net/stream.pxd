@@ -10,6 +10,7 @@ cdef class Stream(Handle):
     cdef bint broken            # a write failed: nothing can be sent any more
     cdef bint drained           # with TLS: the kernel held no more than was taken; set False with every event
     cdef readonly Tls tls       # None: what is sent and received is plain
+    cdef bytes before_tls       # goes out first, as it is
     cdef char* rbuf             # bytes received and not consumed (incomplete heads, pipelined requests)
     cdef int rlen
     cdef int rcap
@@ -30,6 +31,7 @@ cdef class Stream(Handle):
     cdef void close(self) noexcept
     cdef int handshake(self) noexcept                                   # 1 done; 0 goes on; -1 failed: tls.failure
     cdef bint at_end(self) noexcept                                     # nothing more comes from the peer
+    cdef bint quiet(self) noexcept                                      # nothing has come, nor the end
     cdef void end_output(self) noexcept
     cdef long long total_sent(self) noexcept
     cdef Py_ssize_t take_in(self) noexcept

@@ -115,6 +115,12 @@ class Stream(Handle):
         plain: cython.p_char
         sealed: cython.p_char = cython.NULL
         n: cython.Py_ssize_t
+        if self.before_tls is not None:
+            n = len(self.before_tls)
+            if cnet.send(self.fd, cython.cast(cython.p_char, self.before_tls), n, cnet.MSG_NOSIGNAL) != n:
+                tls.fail("the connection broke")
+                return -1
+            self.before_tls = None
         while True:
             r = tls.step()
             n = tls.output(cython.address(sealed))
@@ -206,6 +212,25 @@ class Stream(Handle):
         self.tls.hold()
         self.put_sealed()
         return r <= 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def quiet(self) -> cython.bint:
+        """Whether an idle connection still stands, and nothing has come on it that would be for us."""
+        probe: cython.char[1]
+        r: cython.int
+        n: cython.Py_ssize_t
+        if self.tls is None:
+            return cnet.recv(self.fd, probe, 1, cnet.MSG_PEEK) < 0 and errno == cnet.EAGAIN
+        self.drained = False
+        while True:
+            r = self.tls.peek()  # takes in what is TLS's own: session tickets, key updates
+            if r != -1:
+                return False
+            n = self.take_in()
+            if n <= 0:
+                self.put_sealed()
+                return n == -1
 
     @cython.cfunc
     @cython.exceptval(check=False)

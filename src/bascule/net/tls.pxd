@@ -15,7 +15,8 @@ cdef class Tls:
     cdef readonly bint http2            # what ALPN may choose; afterwards, what it chose
     cdef readonly bint plain_http       # the client spoke HTTP without TLS
     cdef readonly str failure           # why it failed, in OpenSSL's words
-    cdef readonly object server         # TlsServer, on its side
+    cdef readonly object server         # TlsServer or TlsClient, whose connection it is
+    cdef object place                   # of a client's: which sessions fit
     cdef readonly object identity       # TlsIdentity that was chosen by server_name
     cdef readonly str server_name       # what the client asked for, or None
     cdef int create(self, openssl.SSL_CTX* context) except? -1

@@ -108,6 +108,8 @@ class Tls:
         if openssl.SSL_get_error(self.ssl, r) == openssl.SSL_ERROR_WANT_READ:
             return 0
         self.note_failure()
+        if self.failure == "certificate verify failed":
+            self.failure = f"certificate verify failed: {self.verify_error}"
         return -1
 
     @cython.cfunc

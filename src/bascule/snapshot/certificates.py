@@ -32,9 +32,14 @@ def check_ssl(ssl: Ssl, faults: Faults) -> None:
 
 
 def check_tls(tls: UpstreamTls | None, parts: Sequence[str], faults: Faults) -> None:
-    """The certificate that an upstream is shown. `parts`: where the upstream stands in its resource."""
-    if tls is not None and tls.client_cert is not None and tls.client_key is not None:
-        at = (*parts, "tls")
+    """The certificate that an upstream is shown, and those it is checked by. `parts`: where the upstream stands."""
+    if tls is None:
+        return
+    at = (*parts, "tls")
+    authorities = tls.ca_certs
+    if authorities is not None and not _REFERENCE.match(authorities) and not _certificates(authorities):
+        faults.add((*at, "ca_certs"), _sentence(authorities, "certificate"), _NO_CERT, semantic=True)
+    if tls.client_cert is not None and tls.client_key is not None:
         _check_pair(tls.client_cert, tls.client_key, (*at, "client_cert"), (*at, "client_key"), "", faults)
 
 

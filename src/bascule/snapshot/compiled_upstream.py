@@ -19,6 +19,18 @@ class Node:
     metadata: dict[str, Any] | None = field(default=None, hash=False)
 
 
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """TLS to the nodes. PEM texts may be references. `verify` None: if a CA is known."""
+
+    verify: bool | None = None
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    cert_id: str | None = None
+    protocols: tuple[str, ...] = ()
+
+
 @dataclass(slots=True, eq=False)
 class CompiledUpstream:
     """Never changed after it was built, save for `runtime`. A new version of the same upstream is a new object with the
@@ -41,6 +53,7 @@ class CompiledUpstream:
     keepalive_idle_s: float = 60.0
     keepalive_requests: int = 1000
     proxy_protocol: int = 0  # version of the PROXY header that each connection begins with; 0: none
+    tls: ClientTls | None = None  # None: plain
     name: str | None = None
     labels: dict[str, str] | None = None
     runtime: object = None  # the engine's cache: balancer, pools

@@ -146,6 +146,16 @@ class Tables:
         record = self._state.records["upstreams"].get(id)
         return None if record is None else record.upstream
 
+    def client_certificate(self, id: str) -> CompiledSsl | None:
+        """The `ssls` item of that id, if it may be shown to upstreams and is enabled."""
+        ssl = _ssl_of(self._state.records["ssls"].get(id))
+        return ssl if ssl is not None and ssl.enabled and not ssl.names else None
+
+    def resolved(self, text: str) -> str | None:
+        """A text that may be a reference; None: it stands for nothing."""
+        replaced = self._plugins.resolver.replace(text)
+        return None if replaced.faults or replaced.open else str(replaced.value)
+
     def has_route(self, id: str) -> bool:
         """Whether requests can match this route."""
         record = self._state.records["routes"].get(id)

@@ -10,10 +10,11 @@ from bascule.errors.sentences import nearest
 from bascule.model.attributes import TimeoutConf
 from bascule.model.node import UNIX
 from bascule.model.upstream import KeepalivePool, Upstream
-from bascule.snapshot.compiled_upstream import CompiledUpstream, Node
+from bascule.snapshot.compiled_upstream import ClientTls, CompiledUpstream, Node
 from bascule.snapshot.timeout import Timeout
 
 _POOL = KeepalivePool()
+SECURE = ("https", "grpcs")
 _COMPARED = tuple(field.name for field in fields(CompiledUpstream) if field.name != "runtime")
 
 
@@ -21,7 +22,7 @@ _COMPARED = tuple(field.name for field in fields(CompiledUpstream) if field.name
 class Served:
     """What this gateway can do for an upstream."""
 
-    schemes: frozenset[str] = frozenset({"http", "grpc"})
+    schemes: frozenset[str] = frozenset({"http", "https", "grpc", "grpcs"})
     balancers: frozenset[str] = frozenset({"roundrobin", "chash", "least_conn", "ewma"})
     discovery: frozenset[str] = frozenset()
     pool: KeepalivePool = _POOL  # of an upstream that says nothing about its own
@@ -51,7 +52,7 @@ def compile_upstream(
     conf: Upstream, key: str, id: str | None, previous: CompiledUpstream | None, default_pool: KeepalivePool = _POOL
 ) -> CompiledUpstream:
     """`previous` itself when nothing changed for the engine, so that its balancer and pools are kept."""
-    default_port = 443 if conf.scheme in ("https", "grpcs") else 80
+    default_port = 443 if conf.scheme in SECURE else 80
     pool = conf.keepalive_pool or default_pool
     made = CompiledUpstream(
         key=key,
@@ -74,10 +75,27 @@ def compile_upstream(
         keepalive_idle_s=pool.idle_timeout,
         keepalive_requests=pool.requests,
         proxy_protocol=int((conf.proxy_protocol or "v0")[1:]),
+        tls=client_tls(conf),
         name=conf.name,
         labels=conf.labels,
     )
     return previous if previous is not None and _same(made, previous) else made
+
+
+def client_tls(conf: Upstream) -> ClientTls | None:
+    if conf.scheme not in SECURE:
+        return None
+    if conf.tls is None:
+        return ClientTls()
+    tls = conf.tls
+    return ClientTls(
+        verify=tls.verify if "verify" in tls.model_fields_set else None,
+        ca=tls.ca_certs,
+        cert=tls.client_cert,
+        key=tls.client_key,
+        cert_id=tls.client_cert_id,
+        protocols=tls.ssl_protocols or (),
+    )
 
 
 def _same(one: CompiledUpstream, other: CompiledUpstream) -> bool:
