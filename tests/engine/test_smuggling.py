@@ -304,7 +304,7 @@ TOLD = {
     "version-1.2": (b"GET /up HTTP/1.2\r\n" + HOST + b"\r\n", 505),
     "version-0.9": (b"GET /up HTTP/0.9\r\n" + HOST + b"\r\n", 505),
     "version-2.0": (b"GET /up HTTP/2.0\r\n" + HOST + b"\r\n", 505),
-    "http2-preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0", 505),
+    "http2-preface-damaged": (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0", 505),
     "endless-method": (b"A" * 100_000, 414),
     "endless-target": (b"GET /" + b"a" * 100_000, 414),
     "endless-field": (b"GET /up HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 100_000, 431),

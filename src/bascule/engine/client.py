@@ -19,6 +19,7 @@ from cython.cimports.bascule.engine.exchange import (
     Downstream,
     Exchange,
     Upstream,
+    fresh,
     last_chunk,
 )
 from cython.cimports.bascule.engine.forward import (
@@ -29,18 +30,22 @@ from cython.cimports.bascule.engine.forward import (
     put_number,
     size_of_added,
 )
+from cython.cimports.bascule.engine.http2_client import make_http2
 from cython.cimports.bascule.net import cnet
-from cython.cimports.bascule.net.address import Address, format_host
+from cython.cimports.bascule.net.address import local_host
 from cython.cimports.bascule.net.cnet import errno
 from cython.cimports.bascule.net.stream import SCRATCH
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_scan, chunk_step
 from cython.cimports.bascule.wire.http1 import Parsed, leading_blank, name_is, parse_request
 from cython.cimports.bascule.wire.proxy_protocol import PROXY_MAX, ProxyHeader
-from cython.cimports.libc.string import memchr, memcpy
+from cython.cimports.libc.string import memchr, memcmp, memcpy
 
 from bascule.engine.pages import reason_of
 
+# How an HTTP/2 client begins that knows what it talks to (RFC 9113 3.4).
+PREFACE = cython.declare(cython.p_const_char, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+PREFACE_LEN = cython.declare(cython.Py_ssize_t, 24)
 DISCARD_LIMIT = cython.declare(cython.longlong, 1 << 20)  # request body bytes read and dropped to keep a connection
 JOIN_LIMIT = cython.declare(
     cython.Py_ssize_t, 8192
@@ -114,6 +119,9 @@ class Http1Client(Downstream):
         self.core.handshakes += 1
         if self.tls.resumed:
             self.core.resumptions += 1
+        if self.tls.http2:
+            make_http2(self.core, self, b"", 0)
+            return False
         return True
 
     def all_sent(self) -> bool:
@@ -363,7 +371,18 @@ class Http1Client(Downstream):
         r: cython.Py_ssize_t
         x: Exchange
         m: cython.pointer(Parsed)
-        skip: cython.int = leading_blank(p, n)
+        skip: cython.int
+        if self.http2 and self.served == 0 and p[0] == 80:
+            skip = cython.cast(cython.int, n if n < PREFACE_LEN else PREFACE_LEN)
+            if memcmp(p, PREFACE, skip) == 0 and skip > 1:
+                if skip == PREFACE_LEN:
+                    make_http2(core, self, p, n)
+                    return 0
+                if not self.head_timed:
+                    self.head_timed = True
+                    self.poller.arm(self, FIRST_REQUEST_MS if core.draining else core.header_ms)
+                return 0
+        skip = leading_blank(p, n)
         if skip:
             self.fk += skip
             p += skip
@@ -377,11 +396,7 @@ class Http1Client(Downstream):
             and n < core.request_limits.max_head
         ):
             return 0  # the head is still incomplete: no need to parse it anew at each byte
-        if len(core.spare):
-            x = cython.cast(Exchange, core.spare.pop())
-        else:
-            x = Exchange()
-            x.core = core
+        x = fresh(core)
         m = cython.address(x.req.m)
         r = parse_request(p, n, m, cython.address(core.request_limits))
         if r == 0:
@@ -399,26 +414,11 @@ class Http1Client(Downstream):
         self.x = x
         self.served += 1
         if r < 0:
-            core.refused_heads += 1
-            m.nfields = 0
-            m.head_len = 0
-            m.host_len = -1
-            m.minor = 1
-            m.method = 0
-            m.method_len = 0
-            m.target_len = m.path_len = 0
-            m.query_len = -1
-            m.first_line_end = 0
-            m.xff = -1
-            x.has_body = False
-            x.head_request = False
-            core.exchanges += 1
-            core.requests += 1
             self.takes_chunks = True
             self.close_after = True
             self.unread = True
             self.state = C_WAIT
-            return x.fail(cython.cast(cython.int, -r), "the request head is malformed")
+            return x.refuse_head(cython.cast(cython.int, -r))
         x.req.copy(p, r)
         self.fk += r
         self.poller.disarm(self)
@@ -827,22 +827,9 @@ class Http1Client(Downstream):
             self.await_request()
 
     def server_address(self) -> str:
-        a: Address
-        text: cython.char[64]
-        n: cython.int
         if self.proxied is not None and self.proxied.source is not None:
             return self.proxied.destination
-        a.size = cython.sizeof(a.storage)
-        if (
-            self.fd < 0
-            or cnet.getsockname(
-                self.fd, cython.cast(cython.pointer(cnet.sockaddr), cython.address(a.storage)), cython.address(a.size)
-            )
-            < 0
-        ):
-            return ""
-        n = format_host(cython.address(a), text)
-        return text[:n].decode("ascii")
+        return local_host(self.fd)
 
 
 @cython.cfunc

@@ -89,6 +89,10 @@ cdef class Core:
     cdef readonly long long handshakes      # TLS, towards clients
     cdef readonly long long resumptions
     cdef int count_failure(self, str reason)    # of a TLS handshake
+    cdef readonly long http2_connections    # open ones
+    cdef readonly long long http2_streams
+    cdef readonly dict http2_failures       # reason -> how often
+    cdef int http2_failed(self, str reason)
     cdef int need_out(self, int n)
     cdef int fresh_date(self) noexcept
     cdef Upstream acquire(self, Exchange x, Endpoint e, UpstreamPlan plan)
@@ -181,7 +185,7 @@ cdef class Exchange:
     cdef bint body_done                 # wholly received
     cdef bint body_sent                 # wholly passed on
     cdef bint continued                 # 100 Continue went out
-    cdef bint recode                    # request chunks are made anew, since part of the body was held
+    cdef bint recode                    # request chunks are made here: part of the body was held, or it came in frames
     cdef object held                    # HeldBody or None
     cdef long long held_want            # bytes a plugin waits for, -1: nobody waits
     cdef object held_waiter             # Future
@@ -229,6 +233,7 @@ cdef class Exchange:
     cdef long long received_before
     cdef long long head_bytes           # of the response, as sent
     cdef int start(self)
+    cdef int refuse_head(self, int status)      # there is no head to look at
     cdef int find_route(self)
     cdef int run(self)
     cdef object run_steps(self, list steps, int i)
@@ -236,6 +241,7 @@ cdef class Exchange:
     cdef int connect(self)
     cdef int send_request(self)
     cdef int body_in(self, const char* p, Py_ssize_t n, const char* data, Py_ssize_t k, bint last)
+    cdef int pass_body(self, const char* p, Py_ssize_t n)
     cdef int forward_body(self, const char* p, Py_ssize_t n)
     cdef int request_body_end(self)
     cdef int upstream_failed(self, int reason, str detail)
@@ -269,5 +275,6 @@ cdef class Exchange:
     cdef int wake_holder(self)
     cdef void reset(self) noexcept
 
+cdef Exchange fresh(Core core)
 # The end of a chunked body.
 cdef bytes last_chunk(list trailers)

@@ -59,6 +59,12 @@ class Core:
     """What exchanges share: the interface of engine/server.py's Engine."""
 
     @cython.cfunc
+    def http2_failed(self, reason: str) -> cython.int:
+        """Counts what an HTTP/2 client did wrong."""
+        self.http2_failures[reason] = self.http2_failures.get(reason, 0) + 1
+        return 0
+
+    @cython.cfunc
     def need_out(self, n: cython.int) -> cython.int:
         raise NotImplementedError
 
@@ -264,6 +270,27 @@ class Exchange:
         self.head_bytes = 0
 
     # ---- from the head to the upstream
+
+    @cython.cfunc
+    def refuse_head(self, status: cython.int) -> cython.int:
+        m: cython.pointer(Parsed) = cython.address(self.req.m)
+        core: Core = self.core
+        core.refused_heads += 1
+        core.exchanges += 1
+        core.requests += 1
+        m.nfields = 0
+        m.head_len = 0
+        m.host_len = -1
+        m.minor = 1
+        m.method = 0
+        m.method_len = 0
+        m.target_len = m.path_len = 0
+        m.query_len = -1
+        m.first_line_end = 0
+        m.xff = -1
+        self.has_body = False
+        self.head_request = False
+        return self.fail(status, "the request head is malformed")
 
     @cython.cfunc
     def start(self) -> cython.int:
@@ -631,8 +658,8 @@ class Exchange:
         self.endpoint.active += 1
         if self.upstream.balancer is not None:
             self.upstream.balancer.on_start(self.node)
-        if self.held is not None and not self.body_done:
-            self.recode = m.chunked != 0
+        if self.held is not None:
+            self.recode = m.chunked != 0 and not self.body_done
         self.head_sent = self.head_request if rq is None or rq.method_out is None else rq.method_out == b"HEAD"
         n = build_request(core, self)
         self.state = X_SENT
@@ -647,10 +674,10 @@ class Exchange:
             self.held_offset = 0
             self.body_sent = False
         elif self.has_body and (self.replay_len or self.body_done):
-            if self.replay_len and u.send_body(self.replay, self.replay_len) < 0 and self.upstream_deaf() < 0:
+            if self.replay_len and self.pass_body(self.replay, self.replay_len) < 0 and self.upstream_deaf() < 0:
                 return 0
             if self.body_done:
-                if u.end_body(False) < 0 and self.upstream_deaf() < 0:
+                if u.end_body(self.recode) < 0 and self.upstream_deaf() < 0:
                     return 0
                 self.body_sent = True
         u.begin(self)
@@ -680,7 +707,7 @@ class Exchange:
             if u is None or u.wlen:
                 return 0
             piece = self.held.piece(self.held_offset)
-            if (u.send_chunk(piece, len(piece)) if self.recode else u.send_body(piece, len(piece))) < 0:
+            if self.pass_body(piece, len(piece)) < 0:
                 self.upstream_deaf()
                 return 0
             self.held_offset += len(piece)
@@ -722,11 +749,7 @@ class Exchange:
             if last:
                 return self.request_body_end()
             return 0
-        if self.recode:
-            self.replay_lost = True
-            if k and self.up.send_chunk(data, k) < 0 and self.upstream_deaf() < 0:
-                return 0
-        elif self.up.bare:
+        if self.recode or self.up.bare:
             if k and self.forward_body(data, k) < 0:
                 return 0
         elif self.forward_body(p, n) < 0:
@@ -736,6 +759,10 @@ class Exchange:
                 return 0
             return self.request_body_end()
         return 0
+
+    @cython.cfunc
+    def pass_body(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        return self.up.send_chunk(p, n) if self.recode else self.up.send_body(p, n)
 
     @cython.cfunc
     def forward_body(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
@@ -752,7 +779,7 @@ class Exchange:
                     self.replay = grown
                 memcpy(self.replay + self.replay_len, p, n)
                 self.replay_len += cython.cast(cython.int, n)
-        if n and self.up.send_body(p, n) < 0:
+        if n and self.pass_body(p, n) < 0:
             return self.upstream_deaf()
         return 0
 
@@ -1385,6 +1412,17 @@ class _Resume:
 
     def __call__(self, task):
         self.exchange.resume_after(task, self.step)
+
+
+@cython.cfunc
+def fresh(core: Core) -> Exchange:
+    """A spare one, or a new one."""
+    x: Exchange
+    if len(core.spare):
+        return cython.cast(Exchange, core.spare.pop())
+    x = Exchange()
+    x.core = core
+    return x
 
 
 @cython.cfunc

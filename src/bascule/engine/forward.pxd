@@ -1,8 +1,9 @@
-from bascule.wire.http1 cimport Parsed
+from bascule.wire.http1 cimport Field, Parsed
 from bascule.engine.exchange cimport Core, Exchange
 
 cdef int build_request(Core core, Exchange x)                 # upstream request head into core.out; its length
 cdef char* put_number(char* o, long long value) noexcept nogil
+cdef bint skipped(const char* p, const Field* f, int skip) noexcept nogil   # a field line that doesn't go on
 cdef char* put_fields(char* o, const char* p, const Parsed* m, int skip) noexcept nogil
 cdef char* put_added(char* o, list added)
 cdef int size_of_added(list added)

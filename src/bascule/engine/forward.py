@@ -41,7 +41,6 @@ def put_number(o: cython.p_char, value: cython.longlong) -> cython.p_char:
 
 
 @cython.cfunc
-@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def skipped(p: cython.p_const_char, f: cython.pointer(cython.const[Field]), skip: cython.int) -> cython.bint:

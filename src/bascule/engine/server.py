@@ -12,6 +12,7 @@ from cython.cimports.bascule.engine.access_log import AccessLog
 from cython.cimports.bascule.engine.client import C_HEAD, Http1Client
 from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
 from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Upstream
+from cython.cimports.bascule.engine.http2_client import Http2Connection
 from cython.cimports.bascule.engine.http2_upstream import Http2Upstream, Http2UpstreamConnection
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
 from cython.cimports.bascule.engine.upstream import Http1Upstream
@@ -78,7 +79,7 @@ class Listener(Handle):
             if self.tls:
                 c.secure = True
                 c.tls = Tls()
-                engine.tls_server.accept(c.tls, False)
+                engine.tls_server.accept(c.tls, self.http2)
             c.is_unix = self.is_unix
             c.local_port = self.port
             c.unnamed = self.proxy_protocol
@@ -140,6 +141,7 @@ class Engine(Core):
             raise MemoryError
         self.spare = []
         self.tunnels = {}
+        self.http2_failures = {}
         self.endpoints = {}
         self.upstream_plans = {}
         self.listeners = []
@@ -545,6 +547,8 @@ class Engine(Core):
         for entry in list(self.poller.handles):
             if isinstance(entry, Http1Client):
                 cython.cast(Http1Client, entry).drain_idle()
+            elif isinstance(entry, Http2Connection):
+                cython.cast(Http2Connection, entry).drain_idle()
         await asyncio.sleep(ACCEPT_ON_S)
         for listener in self.listeners:
             listener.finish()
@@ -564,6 +568,8 @@ class Engine(Core):
         for entry in self.poller.handles:
             if isinstance(entry, Http1Client) and cython.cast(Http1Client, entry).state == C_HEAD:
                 return True
+            if isinstance(entry, Http2Connection) and cython.cast(Http2Connection, entry).awaits_requests():
+                return True
         return False
 
     def stats(self) -> dict:
@@ -581,6 +587,9 @@ class Engine(Core):
             "turned_away": self.turned_away,
             "tls_handshakes": self.handshakes,
             "tls_resumptions": self.resumptions,
+            "http2_connections": self.http2_connections,
+            "http2_streams": self.http2_streams,
+            "http2_failures": dict(self.http2_failures),
             "endpoints": len(self.endpoints),
         }
 

@@ -8,3 +8,4 @@ cdef bint parse_address(str host, int port, Address* out)     # literal IPv4/IPv
 # IP as text into out[64]; returns its length, 0 for Unix sockets
 cdef int format_host(const Address* a, char* out) noexcept
 cdef int port_of(const Address* a) noexcept
+cdef str local_host(int fd)

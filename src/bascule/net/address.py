@@ -80,6 +80,21 @@ def port_of(a: cython.pointer(cython.const[Address])) -> cython.int:
     return 0
 
 
+@cython.cfunc
+def local_host(fd: cython.int) -> str:
+    """The host of a socket's own address, "" without one."""
+    a: Address
+    text: cython.char[64]
+    n: cython.int
+    a.size = cython.sizeof(a.storage)
+    if fd < 0 or cnet.getsockname(
+        fd, cython.cast(cython.pointer(cnet.sockaddr), cython.address(a.storage)), cython.address(a.size)
+    ):
+        return ""
+    n = format_host(cython.address(a), text)
+    return text[:n].decode("ascii")
+
+
 def roundtrip(host: str, port: int) -> tuple[str, int] | None:
     """(text, port) of a literal address after parsing, None for a name; for tests."""
     a: Address

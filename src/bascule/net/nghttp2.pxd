@@ -82,6 +82,7 @@ cdef extern from "nghttp2/nghttp2.h":
         NGHTTP2_SETTINGS_MAX_FRAME_SIZE
         NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
         NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL
+        NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES
 
     enum:  # error codes of RST_STREAM and GOAWAY
         NGHTTP2_NO_ERROR
@@ -165,7 +166,7 @@ cdef extern from "nghttp2/nghttp2.h":
         int fd
         void* ptr
 
-    ctypedef ssize_t (*nghttp2_data_source_read_callback)(
+    ctypedef Py_ssize_t (*nghttp2_data_source_read_callback)(
         nghttp2_session* session, int32_t stream_id, uint8_t* buf, size_t length, uint32_t* data_flags,
         nghttp2_data_source* source, void* user_data) noexcept
 

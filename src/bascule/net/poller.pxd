@@ -29,6 +29,7 @@ cdef class Poller:
     cdef public object on_error     # called with (exception, handle) for what an event handler let through
     cdef int watch(self, Handle h, unsigned int events)
     cdef int forget(self, Handle h) noexcept
+    cdef void replace(self, Handle old, Handle h) noexcept  # h goes on with old's descriptor and its events
     cdef void arm(self, Handle h, long ms) noexcept
     cdef void disarm(self, Handle h) noexcept
     cdef void place(self, Handle h, long tick) noexcept

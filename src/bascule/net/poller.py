@@ -105,6 +105,18 @@ class Poller:
 
     @cython.cfunc
     @cython.exceptval(check=False)
+    def replace(self, old: Handle, h: Handle) -> cython.void:
+        if old.slot:
+            self.unlink(old)
+        old.deadline = 0
+        h.fd = old.fd
+        h.generation = old.generation
+        h.poller = self
+        self.handles[h.fd] = h
+        old.fd = -1
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
     def arm(self, h: Handle, ms: cython.long) -> cython.void:
         """Sets h's one deadline; resolution one tick (50 ms), never early."""
         due: cython.long = self.tick + ms * 1000 // TICK_US + 2

@@ -91,6 +91,7 @@ _EXACT: dict[str, Getter] = {
     "scheme": lambda r: r.scheme,
     "https": lambda r: "on" if r.scheme == "https" else "",
     "server_protocol": lambda r: f"HTTP/{r.http_version}",
+    "http2": lambda r: None if r.http_version != "2.0" else "h2" if r.scheme == "https" else "h2c",
     "remote_addr": lambda r: r.remote_addr,
     "remote_port": lambda r: r.remote_port,
     "realip_remote_addr": lambda r: r.exchange.remote_addr,

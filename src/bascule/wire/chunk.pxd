@@ -31,6 +31,8 @@ cdef struct Chunk:
     int name_len            # of the present trailer's name, MAX_NAME when longer
     char name[MAX_NAME]     # in lower case
 
+# A field of this lower-case name must not come behind a body.
+cdef bint is_forbidden(const char* p, int n) noexcept nogil
 cdef void chunk_reset(Chunk* s) noexcept nogil
 # Consumes up to and including ONE run of chunk data (or up to the end). Returns bytes consumed (0 only if n == 0 or
 # after the end), -1 malformed. data_off/data_len: the run of data inside p (data_len 0: only framing was consumed).

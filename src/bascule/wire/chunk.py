@@ -42,10 +42,7 @@ def is_text(c: cython.int) -> cython.bint:
     return c == 9 or (c >= 32 and c != 127)
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def is_forbidden(p: cython.p_const_char, n: cython.int) -> cython.bint:
+def is_forbidden(p, n):
     """Lower-case names of fields that must not come in trailers."""
     if n == 2:
         return memcmp(p, b"te", 2) == 0

@@ -40,7 +40,7 @@ cdef struct Limits:
     int max_fields          # <= MAX_FIELDS (431 / 502)
 
 cdef struct Parsed:
-    int minor               # HTTP/1.minor
+    int minor               # HTTP/1.minor; 2: it came by HTTP/2
     int method              # M_*
     int method_len
     int status              # responses
@@ -75,5 +75,7 @@ cdef Py_ssize_t parse_response(const char* p, Py_ssize_t n, Parsed* m, const Lim
 cdef int leading_blank(const char* p, Py_ssize_t n) noexcept nogil
 # p is a field name (a token) of n bytes, lower is of letters, digits and '-'.
 cdef bint name_is(const char* p, const char* lower, int n) noexcept nogil
+# ASCII case-insensitive comparison of n bytes.
+cdef bint same_text(const char* a, const char* b, int n) noexcept nogil
 # A malloc'd copy (PyMem_RawFree) of exactly these bytes, for tests: a read past its end is visible to AddressSanitizer.
 cdef char* exact_copy(bytes data) except NULL

@@ -60,10 +60,7 @@ def same(p: cython.p_const_char, lower: cython.p_const_char, n: cython.int) -> c
     return bad == 0
 
 
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def same_text(a: cython.p_const_char, b: cython.p_const_char, n: cython.int) -> cython.bint:
+def same_text(a, b, n):
     """ASCII case-insensitive comparison of any two byte strings of one length."""
     i: cython.int
     x: cython.int
