@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import memory, propagation, report, speed, tables
+from bench import memory, propagation, report, speed, tables, tls
 from bench.load import LoadFailed
 from bench.peers import available
 from bench.speed import Bench
@@ -27,6 +27,10 @@ SCENARIOS = {
     "routes": speed.routes,
     "idle": memory.idle,
     "connections": memory.connections,
+    "tls": tls.keepalive,
+    "tls-handshakes": tls.handshakes,
+    "tls-connections": tls.connections,
+    "certificates": tls.certificates,
     "tables": tables.tables,
     "propagation": propagation.propagation,
 }

@@ -52,11 +52,18 @@ class Sample:
 
 
 class Load:
-    """A wrk script over `requests` (host, target), in turn; `headers` go on each."""
+    """A wrk script over `requests` (host, target), in turn; `headers` go on each. `tls`: to the peers' TLS ports."""
 
     def __init__(
-        self, directory: Path, name: str, requests: Iterable[tuple[str, str]], headers: Sequence[tuple[str, str]] = ()
+        self,
+        directory: Path,
+        name: str,
+        requests: Iterable[tuple[str, str]],
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        tls: bool = False,
     ):
+        self.tls = tls
         listed = directory / f"{name}.requests"
         listed.write_text("".join(f"{host} {target}\n" for host, target in requests))
         self.script = directory / f"{name}.lua"
@@ -66,7 +73,7 @@ class Load:
     def _wrk(self, port: int, cpus: str, connections: int, seconds: float) -> tuple[int, float, float]:
         """Requests, wall seconds, p50 in µs."""
         argv = ["taskset", "-c", cpus, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
-        argv += ["-s", str(self.script), f"http://127.0.0.1:{port}"]
+        argv += ["-s", str(self.script), f"https://localhost:{port}" if self.tls else f"http://127.0.0.1:{port}"]
         said = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
         if bad := re.search(r"(Socket errors|Non-2xx or 3xx responses): (.*)", said):
             raise LoadFailed(f"port {port}: {bad[0]}")
@@ -79,9 +86,10 @@ class Load:
 
     def sample(self, peer: Peer, *, cpus: str, connections: int, seconds: float) -> Sample:
         """Warms up for a second, then measures."""
-        self._wrk(peer.port, cpus, connections, 1)
+        port = peer.tls_port if self.tls else peer.port
+        self._wrk(port, cpus, connections, 1)
         before = cpu_s(peer.pid)
-        requests, wall_s, p50_us = self._wrk(peer.port, cpus, connections, seconds)
+        requests, wall_s, p50_us = self._wrk(port, cpus, connections, seconds)
         return Sample(requests, cpu_s(peer.pid) - before, wall_s, p50_us)
 
     def latency_us(self, port: int, *, cpus: str, seconds: float) -> float:

@@ -16,7 +16,7 @@ from bench.speed import LOAD_CPUS, Bench
 CONNECTIONS = 10_000
 
 
-def _settled_rss(pid: int) -> int:
+def settled_rss(pid: int) -> int:
     """Resident bytes once they stopped moving."""
     seen = [memory_bytes(pid)[0]]
     for _ in range(20):
@@ -35,7 +35,7 @@ def idle(bench: Bench) -> dict[str, Any]:
         for name in bench.peers:
             peer = bench.start(stack, "idle", name, site)
             pid = worker(peer.pid)
-            _settled_rss(pid)
+            settled_rss(pid)
             rss, pss = memory_bytes(pid)
             result[name] = {"rss_bytes": rss, "pss_bytes": pss}
             bench.say(f"  {name}: {rss / 2**20:.1f} MiB resident, {pss / 2**20:.1f} MiB proportional")
@@ -74,9 +74,9 @@ def connections(bench: Bench) -> dict[str, Any]:
             load = Load(bench.directory / "connections", name, site_requests("items"))
             load.sample(peer, cpus=LOAD_CPUS, connections=64, seconds=1)
             pid = worker(peer.pid)
-            before = _settled_rss(pid)
+            before = settled_rss(pid)
             sockets = _open_idle(peer, CONNECTIONS)
-            each = (_settled_rss(pid) - before) / CONNECTIONS
+            each = (settled_rss(pid) - before) / CONNECTIONS
             for sock in sockets:
                 sock.close()
             peer.stop()

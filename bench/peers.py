@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from bench.site import HOSTS, PATHS, Site
+from tests.servers.certificates import Pair
 from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
 from tests.servers.process import ServerProcess
@@ -18,10 +19,11 @@ BIN = Path(__file__).parent.parent / ".venv-bench" / "bin"
 
 
 class Peer:
-    """One running gateway: `port` it listens on, `pid` whose family's CPU time counts."""
+    """One running gateway: `port` it listens on, `pid` whose family's CPU time counts. `tls_port`: 0 without."""
 
-    def __init__(self, name: str, port: int, process: ServerProcess):
+    def __init__(self, name: str, port: int, process: ServerProcess, tls_port: int = 0):
         self.name = name
+        self.tls_port = tls_port
         self.port = port
         self.process = process
 
@@ -41,12 +43,23 @@ def _start(
     return Peer(name, port, process)
 
 
-def nginx(site: Site, directory: Path, cpus: str) -> Peer:
-    """nginx with buffers that hold a 100 KB body, so that it never waits for a slow reader or writes to disk."""
+def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None) -> Peer:
+    """nginx with buffers that hold a 100 KB body, so that it never waits for a slow reader or writes to disk.
+
+    With `pair` it serves TLS too.
+    """
     port = free_port()
+    tls_port = free_port() if pair else 0
     options = " reuseport backlog=4096"
+    secure = (
+        f"listen 127.0.0.1:{tls_port} ssl{{options}}; ssl_certificate {pair.cert}; ssl_certificate_key {pair.key};\n"
+        "    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:all:10m; ssl_session_tickets off;\n"
+        if pair
+        else "{options:.0s}"
+    )
     servers = "".join(
         f"server {{ listen 127.0.0.1:{port}{options if host == HOSTS[0] else ''}; server_name {host};\n"
+        + f"    {secure.format(options=options if host == HOSTS[0] else '')}"
         + "".join(f"    location {path} {{ proxy_pass http://pool; }}\n" for path in PATHS)
         + "    location / { return 404; }\n}\n"
         for host in HOSTS
@@ -72,7 +85,9 @@ http {{
     {servers}
 }}
 """)
-    return _start("nginx", ["/usr/sbin/nginx", "-p", str(directory), "-c", str(conf)], directory, port, cpus)
+    peer = _start("nginx", ["/usr/sbin/nginx", "-p", str(directory), "-c", str(conf)], directory, port, cpus)
+    peer.tls_port = tls_port
+    return peer
 
 
 def haproxy(site: Site, directory: Path, cpus: str) -> Peer:
@@ -276,8 +291,10 @@ def bascule_resources(site: Site, plugins: Mapping[str, Any] | None = None) -> d
     return {"upstreams": [pool], "routes": routes}
 
 
-def start_bascule(name: str, resources: Mapping[str, Any], directory: Path, cpus: str, **options: Any) -> Peer:
-    """The gateway with one worker; its supervisor counts too."""
+def start_bascule(
+    name: str, resources: Mapping[str, Any], directory: Path, cpus: str, *, tls_port: int = 0, **options: Any
+) -> Peer:
+    """The gateway with one worker; its supervisor counts too. `tls_port`: it serves TLS there."""
     config = {
         "nginx_config": {
             "error_log_level": "warn",
@@ -286,9 +303,11 @@ def start_bascule(name: str, resources: Mapping[str, Any], directory: Path, cpus
             "http": {"enable_access_log": False, "keepalive_timeout": "600s", "keepalive_requests": 100_000_000},
         }
     }
+    if tls_port:
+        config["apisix"] = {"ssl": {"enable": True, "listen": [{"ip": "127.0.0.1", "port": tls_port}]}}
     text = json.dumps(resources)  # JSON is YAML
     server = Gateway(directory, text, config, prefix=("taskset", "-c", cpus), **options)
-    return Peer(name, server.port, server.process)
+    return Peer(name, server.port, server.process, tls_port)
 
 
 def bascule(site: Site, directory: Path, cpus: str) -> Peer:

@@ -14,6 +14,10 @@ TITLES = {
     "routes": "10,000 routes against one",
     "idle": "An idle worker",
     "connections": "10,000 idle keep-alive connections",
+    "tls": "TLS 1.3, keep-alive",
+    "tls-handshakes": "A full TLS 1.3 handshake for each request",
+    "tls-connections": "10,000 idle TLS connections",
+    "certificates": "10,000 certificates",
     "tables": "100,000 routes",
     "propagation": "Live configuration: 10,000 routes, two workers, the embedded store",
 }
@@ -73,6 +77,16 @@ def table(result: dict[str, Any]) -> str:
         case "connections":
             rows = [[_name(name), f"{figures['bytes_per_connection']:,.0f}"] for name, figures in peers.items()]
             return _grid(["worker of", "bytes per idle connection"], rows)
+        case "certificates":
+            rows = [
+                ["all taken in by a worker, s", f"{result['load_s']:.2f}"],
+                ["one changed, 99th of 100, ms", f"{result['change_ms']:.2f}"],
+                ["CPU of a handshake with one certificate, µs", f"{result['one_us']:.0f}"],
+                ["with 10,000, µs", f"{result['many_us']:.0f}"],
+                ["the first one of each, µs", f"{result['first_us']:.0f}"],
+                ["ratio of both, median of the rounds", f"{result['ratio']:.2f}"],
+            ]
+            return _grid(["", "10,000 certificates"], rows)
         case "tables":
             rows = [
                 ["read from JSON, s", f"{result['read_s']:.2f}"],

@@ -47,7 +47,7 @@ class Bench:
         return peer
 
 
-def _compare(
+def compare(
     bench: Bench, scenario: str, contenders: Sequence[tuple[str, Peer]], load: Load, reference: str = "nginx"
 ) -> dict[str, Any]:
     def measure(_: str, peer: Peer) -> Any:
@@ -67,7 +67,7 @@ def _proxy(bench: Bench, scenario: str, target: str, headers: Sequence[tuple[str
         for _, peer in contenders:
             check_same_job(peer, site)
         load = Load(bench.directory / scenario, "load", site_requests(target), headers)
-        return _compare(bench, scenario, contenders, load)
+        return compare(bench, scenario, contenders, load)
 
 
 def plain(bench: Bench) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def plugins(bench: Bench) -> dict[str, Any]:
         for _, peer in contenders:
             check_same_job(peer, site)
         load = Load(bench.directory / "plugins", "load", site_requests("items?id=7"), [("apikey", API_KEY)])
-        return _compare(bench, "plugins", contenders, load)
+        return compare(bench, "plugins", contenders, load)
 
 
 def routes(bench: Bench) -> dict[str, Any]:
@@ -116,12 +116,12 @@ def routes(bench: Bench) -> dict[str, Any]:
             for path in range(100)
         ]
         wanted = [(f"h{(number * 7) % 100}.example", f"/service{(number * 13) % 100}/items") for number in range(1000)]
-        contenders = []
+        contenders: list[tuple[str, Peer]] = []
         for name, resources in (("1 route", one), ("10,000 routes", many)):
             peer = start_bascule(name, resources, bench.folder(f"routes/{len(contenders)}"), GATEWAY_CPUS)
             stack.callback(peer.stop)
             contenders.append((name, peer))
-        return _compare(bench, "routes", contenders, Load(bench.directory / "routes", "load", wanted), "1 route")
+        return compare(bench, "routes", contenders, Load(bench.directory / "routes", "load", wanted), "1 route")
 
 
 def latency(bench: Bench) -> dict[str, Any]:
