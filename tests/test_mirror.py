@@ -38,7 +38,7 @@ WHOLE_ROOM = {
     "engine/test_held_responses.py",
     "engine/test_slow_clients.py",
     "engine/test_smuggling.py",
-    "engine/test_websocket.py",
+    "engine/test_websocket_frames.py",
     "plugins/test_documented.py",
     "snapshot/test_golden.py",
     "snapshot/test_incremental.py",

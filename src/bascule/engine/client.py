@@ -254,7 +254,9 @@ class Http1Client(Downstream):
                     return 0
             elif self.state == C_TUNNEL:
                 u = self.x.up
-                if u is None or u.wlen or self.over:
+                if u is None or self.over:
+                    return 0
+                if u.wlen and (self.x.relay is None or not self.x.relay.closing):
                     return 0
             elif self.state != C_LINGER:
                 # The response is on its way: nothing to read, but an end of the connection ends the exchange.
@@ -280,10 +282,15 @@ class Http1Client(Downstream):
                 continue
             if self.state == C_TUNNEL:
                 u = self.x.up
-                if u.send(self.core.scratch, n) < 0:
+                if self.x.relay is not None:
+                    if self.x.relay.from_client(self.core.scratch, n) < 0:
+                        return self.gone()
+                    if self.fd < 0:
+                        return 0
+                elif u.send(self.core.scratch, n) < 0:
                     return self.gone()
                 # One time limit for both directions, unless the upstream is what does not read.
-                self.poller.arm(u, self.x.upstream.send_ms if u.wlen else self.x.upstream.read_ms)
+                self.poller.arm(u, self.x.upstream.send_ms if u.wlen else self.x.idle_ms)
                 continue
             if self.rlen:
                 self.rlen += cython.cast(cython.int, n)
@@ -812,9 +819,14 @@ class Http1Client(Downstream):
         if self.send(core.out, o + 23 - core.out) < 0:
             return self.written(-1)
         self.poller.disarm(self)
-        self.poller.arm(x.up, x.upstream.read_ms)
+        self.poller.arm(x.up, x.idle_ms)
         if self.rlen:  # frames that came right behind the request
-            if x.up.send(self.rbuf, self.rlen) < 0:
+            if x.relay is not None:
+                if x.relay.from_client(self.rbuf, self.rlen) < 0:
+                    return self.gone()
+                if self.fd < 0:
+                    return 0
+            elif x.up.send(self.rbuf, self.rlen) < 0:
                 return self.written(-1)
             self.consume(self.rlen)
         if self.readable:

@@ -1,5 +1,5 @@
 cimport cython
-from bascule.net.poller cimport Poller
+from bascule.net.poller cimport Handle, Poller
 from bascule.net.stream cimport Stream
 from bascule.net.address cimport Address
 from bascule.wire.http1 cimport Parsed, Limits
@@ -100,6 +100,7 @@ cdef class Core:
     cdef ChainPlan global_plan(self)
     cdef int record(self, Exchange x)     # access log and counters of a finished exchange
     cdef int resolve(self, Endpoint e, Exchange x)
+    cdef Relay relay_of(self, Exchange x)
 
 # The client's side of exchanges.
 cdef class Downstream(Stream):
@@ -151,6 +152,14 @@ cdef class Upstream(Stream):
     cdef int cancel(self)                     # give up, close
     cdef int tunnel_pump(self)
 
+# What looks at the frames of a WebSocket on their way; engine/websocket.py implements it. -1: the WebSocket is over.
+cdef class Relay(Handle):
+    cdef bint closing               # both sides have been told: what they still send goes nowhere
+    cdef int from_client(self, const char* p, Py_ssize_t n)
+    cdef int from_upstream(self, const char* p, Py_ssize_t n)
+    cdef int end(self, int code, str reason)    # closes it, for both sides
+    cdef int stop(self)                         # the exchange is over
+
 
 @cython.no_gc_clear
 cdef class Exchange:
@@ -180,6 +189,8 @@ cdef class Exchange:
     cdef bint head_sent                 # the method sent upstream is: a plugin may have changed it
     cdef bint asked_body                # a variable of the body was asked for, and nothing of it is held
     cdef bint websocket                 # the client asked for an upgrade and the route allows it
+    cdef Relay relay                    # of a WebSocket whose frames are looked at; None: a tunnel of bytes
+    cdef long idle_ms                   # how long a tunnel may be silent
     # request body
     cdef bint has_body
     cdef bint body_done                 # wholly received
@@ -264,7 +275,9 @@ cdef class Exchange:
     cdef int respond(self, Response r, int source)
     cdef int fail(self, int status, str reason)
     cdef bint asks_grpc(self) noexcept
-    cdef int switch(self)
+    cdef int switch(self, const char* p, Parsed* m)
+    cdef int plain_handshake(self)
+    cdef int handshake_hooks(self, const char* p, Parsed* m)
     cdef int finish(self)
     cdef int client_gone(self)
     cdef int filter_body(self, bytes chunk, bint last)

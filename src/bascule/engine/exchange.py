@@ -20,6 +20,7 @@ from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.head import Head
 from cython.cimports.bascule.wire.http1 import (
+    FIELD_REMOVED,
     M_CONNECT,
     M_DELETE,
     M_GET,
@@ -95,6 +96,10 @@ class Core:
 
     @cython.cfunc
     def resolve(self, e: Endpoint, x: Exchange) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def relay_of(self, x: Exchange) -> Relay:
         raise NotImplementedError
 
 
@@ -195,6 +200,27 @@ class Upstream(Stream):
 
 
 @cython.cclass
+class Relay(Handle):
+    """The interface of what looks at a WebSocket's frames."""
+
+    @cython.cfunc
+    def from_client(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def from_upstream(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def end(self, code: cython.int, reason: str) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def stop(self) -> cython.int:
+        raise NotImplementedError
+
+
+@cython.cclass
 class Exchange:
     def __cinit__(self):
         self.req = Head()
@@ -228,6 +254,7 @@ class Exchange:
         self.status = 0
         self.source = 0
         self.websocket = False
+        self.relay = None
         self.asked_body = False
         self.body_done = False
         self.body_sent = False
@@ -661,6 +688,8 @@ class Exchange:
         if self.held is not None:
             self.recode = m.chunked != 0 and not self.body_done
         self.head_sent = self.head_request if rq is None or rq.method_out is None else rq.method_out == b"HEAD"
+        if self.websocket and self.chain.inspects:
+            self.plain_handshake()
         n = build_request(core, self)
         self.state = X_SENT
         self.t_sent = core.poller.now
@@ -1118,22 +1147,73 @@ class Exchange:
         return self.finish()
 
     @cython.cfunc
-    def switch(self) -> cython.int:
+    def plain_handshake(self) -> cython.int:
+        """Somebody will look at the frames: what isn't to be a WebSocket stays a plain request, and no extension may
+        change what frames look like."""
+        i: cython.int = self.req.find_any(b"upgrade", 7, 0)
+        if i >= 0 and self.req.value(i).lower() != "websocket":
+            self.websocket = False
+            return 0
+        i = self.req.find(b"sec-websocket-extensions", 24, 0)
+        while i >= 0:
+            self.req.m.fields[i].flags |= FIELD_REMOVED
+            i = self.req.find(b"sec-websocket-extensions", 24, i + 1)
+        return 0
+
+    @cython.cfunc
+    def handshake_hooks(self, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
+        """1: nobody objects; 0: another answer went out."""
+        step: Step
+        r: Response
+        self.ensure()
+        self.resp.copy(p, m.head_len)
+        if self.resp.find(b"sec-websocket-extensions", 24, 0) >= 0:
+            self.upstream_failed(F_MALFORMED, "the upstream answered with WebSocket extensions that nobody asked for")
+            return 0
+        r = Response.__new__(Response)
+        r.head = self.resp
+        r.status = m.status
+        r.source = "upstream"
+        self.request.response = r
+        for entry in self.chain.ws_handshake:
+            step = cython.cast(Step, entry)
+            try:
+                if step.filter is not None and not self.lets_pass(step):
+                    continue
+                result = self.settle(step, step.call(self.request))
+            except Exception as error:
+                result = self.hook_failed(step.plugin, error)
+            if result is not None:
+                self.respond(cython.cast(Response, result), 1)
+                return 0
+        return 1
+
+    @cython.cfunc
+    def switch(self, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
         """The upstream has switched protocols: from here on bytes flow both ways, until either side, the time limit or
-        the end of the route ends it."""
+        the end of the route ends it. 0: that was refused, and another answer went out."""
+        plan: RoutePlan = self.plan
+        if self.chain.inspects and not self.handshake_hooks(p, m):
+            return 0
+        self.idle_ms = plan.ws_idle_ms if plan.ws_idle_ms else self.upstream.read_ms
+        if self.chain.ws_client or self.chain.ws_upstream or plan.ws_idle_ms or plan.ws_lifetime_ms or plan.ws_ping_ms:
+            self.relay = self.core.relay_of(self)
         self.status = 101
         self.source = 2
         self.upstream_status = 101
         self.t_head = self.core.poller.now
         self.state = X_TUNNEL
         self.core.tunnels.setdefault(self.route.id, set()).add(self)
-        return 0
+        return 1
 
     @cython.ccall
     def cut(self):
-        """Ends a tunnel."""
+        """Ends a tunnel: its route is gone, or the worker goes."""
         if self.state == X_TUNNEL:
-            self.down.abort()
+            if self.relay is not None:
+                self.relay.end(1001, "going away")
+            else:
+                self.down.abort()
 
     @cython.cfunc
     def respond(self, r: Response, source: cython.int) -> cython.int:
@@ -1221,6 +1301,9 @@ class Exchange:
             others.discard(self)
             if not others:
                 del self.core.tunnels[self.route.id]
+            if self.relay is not None:
+                self.relay.stop()
+                self.relay = None
         self.state = X_DONE
         if self.held_waiter is not None:
             waiter = self.held_waiter

@@ -1,7 +1,7 @@
 """What happens to one live request, told in its response: for requests that carry a valid X-Bascule-Debug.
 
-The request's chain is replaced by one whose hooks take notes; other requests know nothing of it. Hooks of body_filter
-and log come after the response's head and are left as they are.
+The request's chain is replaced by one whose hooks take notes; other requests know nothing of it. Hooks of body_filter,
+log and WebSockets come after the response's head and are left as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from bascule.engine.plan import ChainPlan, goes_by_body
-from bascule.snapshot.chain import Chain, Hook
+from bascule.snapshot.chain import WEBSOCKET_PHASES, Chain, Hook
 
 HEADER = "X-Bascule-Trace"
 _PHASES = ("rewrite", "access", "before_proxy", "header_filter")
@@ -51,9 +51,9 @@ class LiveTrace:
         """The chain, taking notes, with one more header filter at its end that tells them."""
         hooks = {phase: self.hooks(phase, getattr(chain, phase, ())) for phase in _PHASES}
         hooks["header_filter"] += (Hook(self._tell, "trace"),)
-        traced = Chain(
-            **hooks, body_filter=getattr(chain, "body_filter", ()), log=getattr(chain, "log", ()), names=("trace",)
-        )
+        for phase in ("body_filter", "log", *WEBSOCKET_PHASES):
+            hooks[phase] = getattr(chain, phase, ())
+        traced = Chain(**hooks, names=("trace",))
         return ChainPlan(traced, chain is not None and goes_by_body(chain))
 
     def hooks(self, phase: str, hooks: Sequence[Hook]) -> tuple[Hook, ...]:

@@ -9,6 +9,8 @@ cdef class Step:
     cdef bint needs_task
     cdef bint bare                  # no filter, no error_response, no task: call it and look at the result
     cdef bint observes_body
+    cdef int payload                # of a frame hook: 0 heads only, 1 frames, 2 messages
+    cdef Py_ssize_t max_bytes       # of a message that is held for it
 
 cdef class ChainPlan:
     cdef readonly object chain
@@ -18,6 +20,10 @@ cdef class ChainPlan:
     cdef list header_filter
     cdef list body_filter
     cdef list log
+    cdef list ws_handshake
+    cdef list ws_client
+    cdef list ws_upstream
+    cdef bint inspects              # a WebSocket's handshake or frames
     cdef bint has_any
     cdef bint needs_response        # header_filter, body_filter or log: somebody looks at the response's head
     cdef ChainPlan bare             # cache of without_filters
@@ -31,3 +37,7 @@ cdef class RoutePlan:
     cdef object refusal
     cdef int missing                # status to answer because a reference names nothing, 0
     cdef bint websocket
+    cdef long ws_idle_ms            # limits of a WebSocket; 0: none of its own
+    cdef long ws_lifetime_ms
+    cdef long ws_ping_ms
+    cdef int take_limits(self, object limits)

@@ -23,6 +23,8 @@ class Step:
         self.error_response = hook.error_response
         self.needs_task = hook.needs_task
         self.observes_body = hook.observes_body
+        self.payload = ("none", "frame", "message").index(hook.payload)
+        self.max_bytes = hook.max_bytes
         self.bare = hook.filter is None and hook.error_response is None and not hook.needs_task
 
 
@@ -53,6 +55,10 @@ class ChainPlan:
         self.header_filter = steps_of(chain.header_filter)
         self.body_filter = steps_of(chain.body_filter)
         self.log = steps_of(chain.log)
+        self.ws_handshake = steps_of(chain.ws_handshake)
+        self.ws_client = steps_of(chain.ws_client_frame)
+        self.ws_upstream = steps_of(chain.ws_upstream_frame)
+        self.inspects = bool(self.ws_handshake or self.ws_client or self.ws_upstream)
         if holds or goes_by_body(chain):
             # Before any filter is looked at; again before access, since a consumer may have brought such a plugin.
             self.rewrite = HOLD + self.rewrite
@@ -68,6 +74,7 @@ class ChainPlan:
             self.bare.chain = self.chain
             self.bare.rewrite = self.bare.access = self.bare.before_proxy = []
             self.bare.header_filter = self.bare.body_filter = []
+            self.bare.ws_handshake = self.bare.ws_client = self.bare.ws_upstream = []
             self.bare.log = self.log
             self.bare.has_any = self.bare.needs_response = True
         return self.bare
@@ -84,4 +91,11 @@ def chain_plan(chain) -> ChainPlan:
 
 @cython.cclass
 class RoutePlan:
-    pass
+    @cython.cfunc
+    def take_limits(self, limits: object) -> cython.int:
+        """A model/websocket.py's WebsocketConf, or None."""
+        if limits is not None:
+            self.ws_idle_ms = int((limits.idle_timeout or 0) * 1000)
+            self.ws_lifetime_ms = int((limits.max_lifetime or 0) * 1000)
+            self.ws_ping_ms = int((limits.ping_interval or 0) * 1000)
+        return 0

@@ -11,11 +11,12 @@ import cython
 from cython.cimports.bascule.engine.access_log import AccessLog
 from cython.cimports.bascule.engine.client import C_HEAD, Http1Client
 from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
-from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Upstream
+from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Relay, Upstream
 from cython.cimports.bascule.engine.http2_client import Http2Connection
 from cython.cimports.bascule.engine.http2_upstream import Http2Upstream, Http2UpstreamConnection
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
 from cython.cimports.bascule.engine.upstream import Http1Upstream
+from cython.cimports.bascule.engine.websocket import WebsocketRelay
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.address import Address, format_host, port_of
 from cython.cimports.bascule.net.cnet import errno
@@ -283,6 +284,7 @@ class Engine(Core):
         plan.upstream = self.upstream_plan(route.upstream, route.timeout) if route.upstream is not None else None
         if plan.upstream is not None and plan.upstream.secure:
             self.trust(plan.upstream)
+        plan.take_limits(route.websocket_limits)
         plan.generation = self.generation
         return plan
 
@@ -481,6 +483,10 @@ class Engine(Core):
             self.resolver.look_up(e)
         return 0
 
+    @cython.cfunc
+    def relay_of(self, x: Exchange) -> Relay:
+        return WebsocketRelay(x, x.chain.ws_client, x.chain.ws_upstream, not x.chain.inspects)
+
     # ---- heads
 
     @cython.cfunc
@@ -560,6 +566,9 @@ class Engine(Core):
         while self.active and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         if self.exchanges:
+            for exchanges in list(self.tunnels.values()):
+                for exchange in list(exchanges):
+                    cython.cast(Exchange, exchange).cut()  # who understands it is told, at least
             self.log.warning("%d requests still ran after %.0f s of draining", self.exchanges, timeout_s)
         self.flush_access_log()
 

@@ -74,7 +74,7 @@ class Http1Upstream(Upstream):
             elif self.wlen:
                 self.poller.arm(self, self.plan.send_ms)
             elif x is not None:
-                self.poller.arm(self, self.plan.read_ms)
+                self.poller.arm(self, x.idle_ms if self.state == U_TUNNEL else self.plan.read_ms)
                 if x.down is not None:
                     x.down.resume()
                 if self.fd < 0:
@@ -112,6 +112,8 @@ class Http1Upstream(Upstream):
         if self.tls is not None and not self.tls.established:
             return x.upstream_failed(F_CONNECT_TIMEOUT, "the TLS handshake timed out")
         if self.state == U_TUNNEL:
+            if x.relay is not None:
+                return x.relay.end(1001, "nothing came for too long")
             return x.down.abort()
         if self.wlen:
             return x.upstream_failed(F_SEND_TIMEOUT, "sending the request timed out")
@@ -158,7 +160,9 @@ class Http1Upstream(Upstream):
                 self.close()
                 return 0
             down = x.down
-            if down.wlen or self.over:
+            if self.over:
+                return 0
+            if down.wlen and (x.relay is None or not x.relay.closing):
                 return 0
             if self.rlen:
                 if self.reserve(16384) < 0:
@@ -171,8 +175,13 @@ class Http1Upstream(Upstream):
                     return 0
                 return self.ended(n == -2)
             if self.state == U_TUNNEL:
-                self.poller.arm(self, self.plan.read_ms)
-                if down.send(self.core.scratch, n) < 0:
+                self.poller.arm(self, x.idle_ms)
+                if x.relay is not None:
+                    if x.relay.from_upstream(self.core.scratch, n) < 0:
+                        return down.abort()
+                    if self.x is not x:
+                        return 0
+                elif down.send(self.core.scratch, n) < 0:
                     return down.abort()
                 if down.wlen:
                     self.poller.arm(down, self.core.send_ms)
@@ -233,12 +242,17 @@ class Http1Upstream(Upstream):
         k: cython.Py_ssize_t = 0
         r: cython.int
         x: Exchange = self.x
+        down: Downstream
         while k < n and self.fd >= 0 and self.x is x:
             if self.state == U_HEAD:
                 r = self.feed_head(p + k, n - k)
             elif self.state == U_TUNNEL:
-                if x.down.send(p + k, n - k) < 0:
-                    x.down.abort()
+                down = x.down
+                if x.relay is not None:
+                    if x.relay.from_upstream(p + k, n - k) < 0:
+                        down.abort()
+                elif down.send(p + k, n - k) < 0:
+                    down.abort()
                 return cython.cast(cython.int, n)
             elif self.state == U_DONE:
                 self.keep = False  # bytes after the response: not a connection to use again
@@ -322,7 +336,8 @@ class Http1Upstream(Upstream):
     def feed_upgrade(self, p: cython.p_const_char, m: cython.pointer(Parsed), r: cython.int) -> cython.int:
         """101: the head goes to the client, then bytes flow both ways."""
         x: Exchange = self.x
-        x.switch()
+        if not x.switch(p, m):
+            return 0
         self.state = U_TUNNEL
         self.keep = False
         x.down.tunnel(x, p, m)

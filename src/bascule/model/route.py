@@ -27,6 +27,7 @@ from bascule.model.attributes import (
     one_of,
 )
 from bascule.model.upstream import Upstream
+from bascule.model.websocket import WebsocketConf
 
 
 class Route(Resource):
@@ -58,6 +59,7 @@ class Route(Resource):
     service_id: Id | None = None
     timeout: TimeoutConf | None = None
     enable_websocket: Bool | None = None
+    websocket: WebsocketConf | None = None  # our own
     status: Status = 1
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bascule.model.attributes import Bool, Hosts, Id, Plugins, Resource, Script
 from bascule.model.upstream import Upstream
+from bascule.model.websocket import WebsocketConf
 
 
 class Service(Resource):
@@ -12,4 +13,5 @@ class Service(Resource):
     upstream_id: Id | None = None
     script: Script = None
     enable_websocket: Bool | None = None
+    websocket: WebsocketConf | None = None  # our own
     hosts: Hosts | None = None

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bascule.plugin.exchange import BodyTooLarge, ConsumerBinding
     from bascule.plugin.fields import check_field
+    from bascule.plugin.frame import DROP, Close, Frame
     from bascule.plugin.host import Host, HttpAnswer, HttpClientError
     from bascule.plugin.plugin import Config, Plugin
     from bascule.plugin.request import Request
     from bascule.plugin.response import Response
 
 _PLACES = {
+    "DROP": "frame",
     "BodyTooLarge": "exchange",
+    "Close": "frame",
     "Config": "plugin",
     "ConsumerBinding": "exchange",
+    "Frame": "frame",
     "Host": "host",
     "HttpAnswer": "host",
     "HttpClientError": "host",
@@ -27,9 +31,12 @@ _PLACES = {
     "check_field": "fields",
 }
 __all__ = [
+    "DROP",
     "BodyTooLarge",
+    "Close",
     "Config",
     "ConsumerBinding",
+    "Frame",
     "Host",
     "HttpAnswer",
     "HttpClientError",

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from bascule.plugin.frame import Close, Drop, Frame
 from bascule.plugin.host import Host
 from bascule.plugin.request import Request
 from bascule.plugin.response import Response
 
-PHASES = ("rewrite", "access", "before_proxy", "header_filter", "body_filter", "log")
+PHASES = (
+    "rewrite",
+    "access",
+    "before_proxy",
+    "header_filter",
+    "body_filter",
+    "log",
+    "ws_handshake",
+    "ws_client_frame",
+    "ws_upstream_frame",
+)
 
 
 class Config(BaseModel):
@@ -55,6 +66,10 @@ class Plugin:
     needs_task: ClassVar[bool] = False  # the async phases await asyncio things (timeouts, clients): run them in a task
     observes_body: ClassVar[bool] = False  # body_filter only looks: Content-Length stays
     override: ClassVar[bool] = False  # replaces the built-in plugin of the same name
+    # What the ws_*_frame phases get: heads without payload, which streams by; each frame; or whole messages. Of one
+    # message so many bytes are held at most: a longer one closes the WebSocket (1009). An instance may set its own.
+    ws_payload: Literal["none", "frame", "message"] = "message"
+    ws_max_bytes: int = 1 << 20
 
     conf: Any
     host: Host
@@ -88,6 +103,18 @@ class Plugin:
 
     def log(self, request: Request) -> None:
         """The response is out. Nothing can be changed."""
+
+    def ws_handshake(self, request: Request) -> Response | None:
+        """The upstream has agreed to a WebSocket (`request.response` is its answer); a Response refuses it."""
+        return None
+
+    def ws_client_frame(self, request: Request, frame: Frame) -> bytes | str | Drop | Close | None:
+        """A frame of the client's: None lets it pass, bytes or text replace its payload, DROP, Close(code, reason)."""
+        return None
+
+    def ws_upstream_frame(self, request: Request, frame: Frame) -> bytes | str | Drop | Close | None:
+        """The same for frames of the upstream's."""
+        return None
 
     def hooks(self) -> tuple[str, ...]:
         """Phases to install: all overridden ones. Return fewer when this conf needs fewer."""

@@ -13,7 +13,7 @@ from bascule.plugin.user_code import PluginCodeError, UserCode
 from bascule.plugin.vetting import vet
 
 PACKAGE = "bascule.plugins"
-# What APISIX enables when config.yaml has no list `plugins`; Bascule enables those of them that it has.
+# What APISIX enables when config.yaml has no list `plugins`, and what is our own; of these Bascule enables what it has.
 DEFAULT = frozenset(
     """
     acl ai ai-aliyun-content-moderation ai-aws-content-moderation ai-cache ai-lakera-guard ai-prompt-decorator
@@ -29,7 +29,7 @@ DEFAULT = frozenset(
     proxy-mirror proxy-rewrite public-api real-ip redirect referer-restriction request-id request-validation
     response-rewrite rocketmq-logger saml-auth serverless-post-function serverless-pre-function skywalking-logger
     sls-logger splunk-hec-logging syslog tcp-logger tencent-cloud-cls traffic-label traffic-split ua-restriction
-    udp-logger uri-blocker wolf-rbac workflow zipkin
+    udp-logger uri-blocker websocket-limit wolf-rbac workflow zipkin
     """.split()  # noqa: SIM905 (a word per line reads no better)
 )
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

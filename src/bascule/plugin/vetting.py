@@ -37,6 +37,8 @@ def vet(plugin: type[Plugin]) -> None:
     for method, hint in _NEAR_MISSES.items():
         if callable(getattr(plugin, method, None)):
             raise PluginCodeError(f"{who}: {method} is no phase ({hint}); phases are {', '.join(PHASES)}")
+    if getattr(plugin, "ws_payload", None) not in ("none", "frame", "message"):
+        raise PluginCodeError(f'{who}: ws_payload must be "none", "frame" or "message"')
     for phase in PHASES:
         _vet_phase(plugin, phase)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bascule.match.expression import Expression
 
-PHASES = ("rewrite", "access", "before_proxy", "header_filter", "body_filter", "log")
+WEBSOCKET_PHASES = ("ws_handshake", "ws_client_frame", "ws_upstream_frame")
+PHASES = ("rewrite", "access", "before_proxy", "header_filter", "body_filter", "log", *WEBSOCKET_PHASES)
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +24,8 @@ class Hook:
     filter: Expression | None = None
     error_response: str | dict[str, Any] | None = None
     observes_body: bool = False
+    payload: str = "none"  # of a frame hook: "none", "frame" or "message"
+    max_bytes: int = 0  # held of a message for it
 
     def __repr__(self) -> str:
         return f"<hook {self.plugin}#{getattr(self.call, '__name__', '?')}>"
@@ -38,6 +41,9 @@ class Chain:
     header_filter: tuple[Hook, ...] = ()
     body_filter: tuple[Hook, ...] = ()
     log: tuple[Hook, ...] = ()
+    ws_handshake: tuple[Hook, ...] = ()
+    ws_client_frame: tuple[Hook, ...] = ()
+    ws_upstream_frame: tuple[Hook, ...] = ()
     names: tuple[str, ...] = ()  # plugin names in order
     plan: object = None  # the engine's cache
 

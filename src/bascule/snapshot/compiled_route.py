@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bascule.model.websocket import WebsocketConf
 from bascule.snapshot.compiled_upstream import CompiledUpstream
 from bascule.snapshot.merged_plugins import MergedPlugins
 from bascule.snapshot.timeout import Timeout
@@ -26,6 +27,7 @@ class CompiledRoute:
     service_missing: str | None = None  # reason: the service_id names nothing
     refusal: str | None = None  # reason: a part of the route can't be used
     websocket: bool = False
+    websocket_limits: WebsocketConf | None = None
     timeout: Timeout | None = None  # beats the upstream's
     labels: dict[str, str] | None = None
     merged: MergedPlugins | None = field(default=None, repr=False)  # None: no plugins; see Tables.chain

@@ -109,6 +109,8 @@ def _route(route: CompiledRoute) -> dict[str, Any]:
         value = getattr(route, name)
         if value is not None:
             found[name] = value
+    if route.websocket and route.websocket_limits is not None:
+        found["websocket"] = route.websocket_limits.model_dump(exclude_none=True)
     return found
 
 

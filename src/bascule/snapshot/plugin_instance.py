@@ -69,6 +69,8 @@ class PluginInstance:
                 filter=self.filter,
                 error_response=self.error_response,
                 observes_body=plugin.observes_body,
+                payload=plugin.ws_payload,
+                max_bytes=plugin.ws_max_bytes,
             )
             for phase in plugin.hooks()
             if phase in PHASES

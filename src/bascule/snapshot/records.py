@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bascule.model.websocket import WebsocketConf
 from bascule.snapshot.compiled_ssl import CompiledSsl
 from bascule.snapshot.compiled_upstream import CompiledUpstream
 from bascule.snapshot.plugin_instance import PluginSet
@@ -49,6 +50,7 @@ class ServiceRecord(HolderRecord):
     name: str | None = None
     hosts: tuple[str, ...] = ()
     websocket: bool | None = None
+    websocket_limits: WebsocketConf | None = None
     upstream: CompiledUpstream | None = None
     upstream_id: str | None = None
 
@@ -61,6 +63,7 @@ class RouteRecord(HolderRecord):
     match: RouteMatch
     enabled: bool = True
     websocket: bool | None = None
+    websocket_limits: WebsocketConf | None = None
     upstream: CompiledUpstream | None = None
     upstream_id: str | None = None
     service_id: str | None = None

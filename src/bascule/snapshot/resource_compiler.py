@@ -127,6 +127,7 @@ class ResourceCompiler:
             name=conf.name,
             hosts=shared(conf.hosts or ()),
             websocket=conf.enable_websocket,
+            websocket_limits=conf.websocket,
             upstream=upstream,
             upstream_id=interned(conf.upstream_id),
         )

@@ -106,6 +106,7 @@ class RouteCompiler:
             match=match,
             enabled=conf.status == 1,
             websocket=conf.enable_websocket,
+            websocket_limits=conf.websocket,
             upstream_id=interned(conf.upstream_id),
             service_id=service_id,
             plugin_config_id=interned(conf.plugin_config_id),

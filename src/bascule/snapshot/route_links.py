@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bascule.errors.config_error import ConfigError
+from bascule.model.websocket import WebsocketConf
 from bascule.snapshot.compiled_upstream import CompiledUpstream
 from bascule.snapshot.plugin_instance import PluginSet
 from bascule.snapshot.records import HolderRecord, RouteRecord, ServiceRecord, UpstreamRecord
@@ -20,6 +21,7 @@ class RouteLinks:
     service_missing: str | None = None
     refusal: str | None = None
     websocket: bool = False
+    websocket_limits: WebsocketConf | None = None
     hosts: tuple[str, ...] = ()  # of the service, for a route without its own
     service_name: str | None = None
     sets: tuple[PluginSet, ...] = ()  # weakest first
@@ -48,6 +50,7 @@ def link_route(record: RouteRecord, state: State) -> RouteLinks:
     if websocket is None and service is not None:
         websocket = service.websocket
     links.websocket = bool(websocket)
+    links.websocket_limits = record.websocket_limits or (None if service is None else service.websocket_limits)
     return links
 
 

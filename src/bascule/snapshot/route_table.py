@@ -63,6 +63,7 @@ class RouteTable:
         route.service_name = links.service_name
         route.refusal = links.refusal
         route.websocket = links.websocket
+        route.websocket_limits = links.websocket_limits
         route.merged = self._merged(record, links.sets, old)
         route.plan = None
 
