@@ -16,6 +16,7 @@ def test_attributes_and_plugins_get_their_defaults() -> None:
         "scheme": "http",
         "pass_host": "pass",
         "hash_on": "vars",
+        "http2": False,
     }
     assert (completed["status"], completed["priority"], "name" in completed) == (1, 0, False)
     plugins = completed["plugins"]

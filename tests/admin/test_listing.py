@@ -40,6 +40,15 @@ def test_a_filter_that_is_no_expression_is_refused() -> None:
     assert caught.value.answer.status == 400
 
 
+def test_an_expression_that_would_take_years_is_stopped() -> None:
+    value = {"uri": "/" + "a" * 60}
+    wanted = filter_of({"uri": "^/(a|a)*[0-9]$"}, ())
+    with pytest.raises(Refusal) as caught:
+        wanted.passes(value)
+    assert caught.value.answer.status == 400
+    assert caught.value.answer.body == {"error_msg": "the filter uri takes longer than 0.5 s to look for"}
+
+
 @pytest.mark.parametrize("value", [{}, {"name": 3, "uris": "/a", "labels": []}, {"uris": [1, None], "labels": None}])
 def test_values_of_any_shape_are_looked_at(value: dict[str, Any]) -> None:
     for query in ({"name": "^a"}, {"uri": "a"}, {"label": "env"}, {"filter": "service_id=1"}):

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from bascule.control.source import Step
-from bascule.control.store_source import StoreSource
+from bascule.control.store_source import STEP_CHANGES, StoreSource
 from bascule.store.entry import Batch, Condition, Entry, Event, Operation, Origin
 
 
@@ -23,6 +23,9 @@ class Told:
         raise NotImplementedError
 
     async def list(self, prefix: str) -> tuple[list[Entry], int]:
+        raise NotImplementedError
+
+    async def revisions(self, prefix: str) -> dict[str, int]:
         raise NotImplementedError
 
     async def write(self, operations: Sequence[Operation], origin: Origin, conditions: Sequence[Condition] = ()) -> int:
@@ -114,5 +117,30 @@ def test_a_value_that_is_no_resource_is_told_and_its_last_good_version_stays() -
         assert not healed.errors
         assert len(healed.changes) == 1
         assert "not valid JSON" in gone.errors[0].message
+
+    asyncio.run(scene())
+
+
+def test_a_step_is_bounded_but_what_was_written_at_once_is_not_split() -> None:
+    def batch(revision: int, count: int) -> Batch:
+        value = b'{"uri": "/a"}'
+        return Batch(revision, [Event(f"routes/{revision}-{n}", value, revision, revision) for n in range(count)])
+
+    async def scene() -> None:
+        store = Told()
+        source = StoreSource(store, Reversing())
+        store.batches.put_nowait(Batch(1, [], complete=True))
+        await asyncio.wait_for(source.load(), 5)
+        for revision, count in enumerate((1, 100, *([1] * (STEP_CHANGES + 1))), start=2):
+            store.batches.put_nowait(batch(revision, count))
+        while not store.batches.empty():
+            store.taken.clear()
+            await asyncio.wait_for(store.taken.wait(), 5)
+        await asyncio.sleep(0)
+        found = []
+        while sum(found) < 101 + STEP_CHANGES + 1:
+            found.append(len((await asyncio.wait_for(source.next(), 5)).changes))
+        assert found == [101, STEP_CHANGES, 1]
+        await source.close()
 
     asyncio.run(scene())

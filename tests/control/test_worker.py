@@ -5,7 +5,6 @@ import http.client
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from bascule.control.boot import Boot, Socket
 from bascule.control.channel import Channel
 from bascule.control.configuration import pack
 from bascule.control.handover import Offer, address_of, send_offer
+from bascule.control.worker_slot import COMMAND
 from bascule.engine.shared_counters import SharedCounters
 from bascule.model.change import Change
 from bascule.model.engine_settings import EngineSettings
@@ -42,8 +42,7 @@ def body(port: int, path: str) -> bytes:
 
 
 def spawn(channel_fd: int, *fds: int) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-P", "-m", "bascule.control.worker", str(channel_fd)]
-    return subprocess.Popen(argv, pass_fds=(channel_fd, *fds))
+    return subprocess.Popen([*COMMAND, str(channel_fd)], pass_fds=(channel_fd, *fds))
 
 
 def play(

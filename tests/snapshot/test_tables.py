@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 
 from bascule.model.change import Change
@@ -319,3 +322,34 @@ def test_where_nothing_is_served_references_are_left_alone():
     errors = tables.apply([Change("routes", "1", route)]).errors
     assert [error.path for error in errors] == ["$.plugins.edit.tag"]
     assert tables.apply([Change("routes", "1", {"uri": "/", "plugins": {"limit": {"tag": secret("x")}}})]).errors == ()
+
+
+class Cache:
+    """As the engine's plans: it points back at what has it."""
+
+    def __init__(self, of):
+        self.of = of
+
+
+def test_what_is_replaced_goes_without_the_garbage_collector(bench):
+    gc.disable()
+    try:
+        bench.put("upstreams", "u", nodes={"a:1": 1})
+        bench.put("routes", "1", uri="/a", upstream=UP, plugins={"limit": {"tag": "one"}})
+        bench.put("routes", "2", uri="/b", upstream_id="u")
+        for path in ("/a", "/b"):
+            route = bench.route(path)
+            route.plan, route.upstream.runtime = Cache(route), Cache(route.upstream)
+        caches = [weakref.ref(bench.route("/a").plan), weakref.ref(bench.route("/a").upstream.runtime)]
+        shared = bench.route("/b").upstream
+        bench.put("routes", "1", uri="/a", upstream={"nodes": {"b:1": 1}}, plugins={"limit": {"tag": "two"}})
+        assert [cache() for cache in caches] == [None, None]
+        bench.put("routes", "2", uri="/b/*", upstream_id="u")
+        assert bench.route("/b/x").upstream is shared
+        assert shared.runtime is not None, "what goes on being used keeps its cache"
+        cache = weakref.ref(shared.runtime)
+        bench.put("upstreams", "u", nodes={"b:1": 1})
+        del shared
+        assert cache() is None
+    finally:
+        gc.enable()

@@ -237,6 +237,10 @@ class LiveStoreCases:
                 entries, revision = await store.list("r/")
                 assert [entry.key for entry in entries] == ["r/9", "r/1", "r/5", "r/3", "r/7"]
                 assert revision >= last
+                assert await store.revisions("r/") == {entry.key: entry.modified for entry in entries}
+                await store.write([Delete("r/5")], ME)
+                assert "r/5" not in await store.revisions("r/")
+                assert await store.revisions("nothing/") == {}
 
         run(main())
 
@@ -247,7 +251,9 @@ class LiveStoreCases:
                 await store.write([Put(key, b"") for key in keys], ME)
 
                 async def listed(prefix: str) -> set[str]:
-                    return {entry.key for entry in (await store.list(prefix))[0]}
+                    found = {entry.key for entry in (await store.list(prefix))[0]}
+                    assert set(await store.revisions(prefix)) >= found
+                    return found
 
                 assert await listed("routes/1") == {"routes/1", "routes/10", "routes/1\x7f"}
                 assert await listed("routes/") == {key for key in keys if key.startswith("routes/")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from bascule.errors.fault import Fault
@@ -21,7 +21,8 @@ _ATTRIBUTE = {
     "ldap-auth-advanced": "user_dn",
 }
 _REFERENCES = ("$secret://", "$env://")
-_MANY = 200  # entries that are unsealed in another thread
+_FOLDER = "consumers/"
+_MANY = 200  # entries that are read all at once, and unsealed in another thread
 
 
 class Unseals(Protocol):
@@ -48,54 +49,64 @@ def auth_keys(value: Any) -> Iterator[AuthKey]:
 
 
 class AuthKeys:
-    """Those that are in the store. What was read once isn't unsealed again."""
+    """Those that are in the store. What was read once isn't read and unsealed again."""
 
     def __init__(self, store: LiveStore, sealer: Unseals) -> None:
         self._store = store
         self._sealer = sealer
         self._known: dict[str, tuple[int, tuple[AuthKey, ...]]] = {}  # key in the store -> revision, auth keys
+        self._holders: dict[AuthKey, set[str]] = {}  # of what is known: keys in the store
+        self._reading = asyncio.Lock()
 
     async def taken(self, kind: str, id: str, value: Mapping[str, Any]) -> Fault | None:
         """Another consumer, or a credential, has an auth key of `value` already. May raise StoreUnavailable."""
-        wanted = set(auth_keys(value))
+        wanted = dict.fromkeys(auth_keys(value))
         if not wanted:
             return None
-        entries, _ = await self._store.list("consumers/")
-        new = [entry for entry in entries if self._is_new(entry)]
-        if len(new) > _MANY:
-            await asyncio.to_thread(self._read, new)
-        else:
-            self._read(new)
-        self._forget(entries)
-        for entry in entries:
-            holder = kind_and_id(entry.key)
-            if holder is None or holder == (kind, id):
-                continue
-            for auth_key in self._known[entry.key][1]:
-                if auth_key in wanted and not _same_consumer(kind, id, *holder):
-                    return taken_by(auth_key, *holder)
+        async with self._reading:
+            await self._catch_up()
+            for auth_key in wanted:
+                for key in sorted(self._holders.get(auth_key, ())):
+                    holder = kind_and_id(key)
+                    if holder is not None and holder != (kind, id) and not _same_consumer(kind, id, *holder):
+                        return taken_by(auth_key, *holder)
         return None
 
-    def _is_new(self, entry: Entry) -> bool:
-        known = self._known.get(entry.key)
-        return known is None or known[0] != entry.modified
+    async def _catch_up(self) -> None:
+        there = await self._store.revisions(_FOLDER)
+        new = [key for key, revision in there.items() if key not in self._known or self._known[key][0] != revision]
+        for key in self._known.keys() - there.keys():
+            self._note(key, None)
+        if len(new) > _MANY:
+            entries, _ = await self._store.list(_FOLDER)
+            read = await asyncio.to_thread(lambda: [self._auth_keys(entry) for entry in entries])
+            for entry, keys in zip(entries, read, strict=True):
+                self._note(entry.key, (entry.modified, keys))
+            return
+        for key in new:
+            found = await self._store.get(key)
+            self._note(key, (there[key], ()) if found is None else (found.modified, self._auth_keys(found)))
 
-    def _read(self, entries: Sequence[Entry]) -> None:
-        self._known.update((entry.key, (entry.modified, tuple(self._auth_keys(entry)))) for entry in entries)
+    def _note(self, key: str, known: tuple[int, tuple[AuthKey, ...]] | None) -> None:
+        """`known` None: it isn't there any more."""
+        for auth_key in self._known.pop(key, (0, ()))[1]:
+            holders = self._holders[auth_key]
+            holders.discard(key)
+            if not holders:
+                del self._holders[auth_key]
+        if known is not None:
+            self._known[key] = known
+            for auth_key in known[1]:
+                self._holders.setdefault(auth_key, set()).add(key)
 
-    def _forget(self, entries: Sequence[Entry]) -> None:
-        """What isn't there any more, once it is as much as what is there."""
-        if len(self._known) > 2 * len(entries):
-            self._known = {entry.key: self._known[entry.key] for entry in entries}
-
-    def _auth_keys(self, entry: Entry) -> Iterator[AuthKey]:
+    def _auth_keys(self, entry: Entry) -> tuple[AuthKey, ...]:
         named = kind_and_id(entry.key)
         if named is None:
-            return
+            return ()
         try:
-            yield from auth_keys(self._sealer.unseal(named[0], parse_value(entry.value)))
+            return tuple(dict.fromkeys(auth_keys(self._sealer.unseal(named[0], parse_value(entry.value)))))
         except NotAResource:
-            return  # it opens nothing to anybody
+            return ()  # it opens nothing to anybody
 
 
 def _same_consumer(kind: str, id: str, other_kind: str, other_id: str) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from bascule.admin.schemas import Schemas, schema_of
-from bascule.plugin.kit.json_schema import JsonSchema
 from bascule.plugin.plugin import Plugin
 from bascule.plugin.registry import PluginDisabled, Registry, UnknownPlugin
+
+if TYPE_CHECKING:
+    from bascule.plugin.kit.json_schema import JsonSchema
 
 
 class Defaults:
@@ -26,7 +28,7 @@ class Defaults:
         stays as it is."""
         if kind not in self._by_kind:
             schema = self._resources.resource(kind)
-            self._by_kind[kind] = None if schema is None else JsonSchema(schema)
+            self._by_kind[kind] = None if schema is None else _json_schema(schema)
         checker = self._by_kind[kind]
         completed: dict[str, Any] = value if checker is None else checker.with_defaults(value)
         plugins = completed.get("plugins")
@@ -43,5 +45,11 @@ class Defaults:
             return conf
         checker = self._by_plugin.get(plugin)
         if checker is None:
-            checker = self._by_plugin[plugin] = JsonSchema(schema_of(plugin.Config))
+            checker = self._by_plugin[plugin] = _json_schema(schema_of(plugin.Config))
         return checker.with_defaults(conf)
+
+
+def _json_schema(schema: Any) -> JsonSchema:
+    from bascule.plugin.kit.json_schema import JsonSchema  # when first needed: a gateway starts without it
+
+    return JsonSchema(schema)

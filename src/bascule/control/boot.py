@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bascule.control.configuration import PackedChange
-from bascule.model.settings import EngineSettings
+from bascule.model.engine_settings import EngineSettings
 from bascule.snapshot.references import Unresolved
 
 

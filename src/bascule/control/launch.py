@@ -7,7 +7,8 @@ import logging
 import os
 from dataclasses import dataclass
 
-from bascule.model.settings import EngineSettings, Settings
+from bascule.model.engine_settings import EngineSettings
+from bascule.model.settings import Settings
 
 log = logging.getLogger("bascule.supervisor")
 

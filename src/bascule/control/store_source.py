@@ -19,8 +19,13 @@ class Unsealer(Protocol):
         """A copy with the secret fields in plain text."""
 
 
+# A worker puts a step in place in one go, and requests wait meanwhile: a millisecond for so many changes.
+STEP_CHANGES = 16
+
+
 class StoreSource:
-    """A live store. What it tells while the step before is being taken becomes one step."""
+    """A live store. What it tells while the step before is being taken becomes one step, up to STEP_CHANGES changes;
+    what was written at once is never split."""
 
     def __init__(self, store: LiveStore, sealer: Unsealer) -> None:
         self._store = store
@@ -41,8 +46,10 @@ class StoreSource:
 
     async def next(self) -> Step:
         batches = [await self._batches.get()]
-        while not self._batches.empty():
+        count = len(batches[0].events)
+        while not self._batches.empty() and count < STEP_CHANGES:
             batches.append(self._batches.get_nowait())
+            count += len(batches[-1].events)
         latest: dict[str, Event] = {}
         for batch in batches:
             if batch.complete:

@@ -1,4 +1,4 @@
-"""A worker process: `python -m bascule.control.worker FD`. Serves; the supervisor tells it the configuration.
+"""A worker process: `main`, with a descriptor as the argument. Serves; the supervisor tells it the configuration.
 
 When the channel ends the supervisor is gone: the worker serves on until another one does, for some seconds at most.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import Any
 from bascule.control.boot import Boot
 from bascule.control.channel import Channel
 from bascule.control.configuration import unpack
+from bascule.control.garbage import Garbage
 from bascule.control.logs import set_up
 from bascule.control.orphans import SERVE_ON_S, mark_serving, wait_for_successor
 from bascule.engine.live_trace import open_trace
@@ -31,7 +31,7 @@ from bascule.net.loop import new_loop
 from bascule.net.syn_filter import turn_away
 from bascule.observe.metrics import Metrics
 from bascule.plugin.registry import Registry
-from bascule.snapshot.explanation import NotARequest, explain
+from bascule.snapshot.applied import Applied
 from bascule.snapshot.references import with_secrets
 from bascule.snapshot.tables import Tables
 from bascule.snapshot.upstream_compiler import Served
@@ -94,10 +94,7 @@ class Worker:
             errors = self._tables.apply([unpack(change) for change in step]).errors
         boot.steps = ()
         self._engine.use_tables(self._tables)
-        # What was loaded stays: the garbage collector need not walk it again and again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
+        self._garbage = Garbage()
         self._sockets = boot.sockets
         self._mark: socket.socket | None = None
         self._flushing = loop.create_task(self._flush_logs(), name="flush access log")
@@ -150,37 +147,41 @@ class Worker:
                 await self._drain(message[1])
                 return
             self._take(message)
+            await asyncio.sleep(0)  # the next one may be here already, but so may requests
 
     def _take(self, message: tuple[Any, ...]) -> None:
         kind = message[0]
         if kind == "changes":
             _, generation, changes = message
             applied = self._tables.apply([unpack(change) for change in changes])
-            self._engine.tables_changed()
-            self._report("applied", generation, applied.errors)
+            self._applied(generation, applied)
         elif kind == "secrets":
             _, generation, secrets = message
             changed = {ref for ref, answer in secrets.items() if self._secrets.get(ref) != answer}
             self._secrets.update(secrets)
             applied = self._tables.refresh_references(changed)
-            self._engine.tables_changed()
-            self._report("applied", generation, applied.errors)
+            self._applied(generation, applied)
         elif kind == "serve":
             self._serve()
         elif kind == "gc":
-            gc.collect()
+            self._garbage.collect()
         elif kind == "reload_plugins":
             _, generation = message
             self._registry.reload()
             applied = self._tables.refresh()
-            self._engine.tables_changed()
-            self._report("applied", generation, applied.errors)
+            self._applied(generation, applied)
         elif kind == "collect":
             self._channel.send("metrics", message[1], self._metrics.delta(), self._engine.stats())
+            self._garbage.look()
         elif kind == "explain":
             self._channel.send("explained", message[1], self._explain(message[2]))
         elif kind == "reopen" and self._writer is not None:
             self._writer.reopen()
+
+    def _applied(self, generation: int, applied: Applied) -> None:
+        self._engine.tables_changed()
+        self._report("applied", generation, applied.errors)
+        self._garbage.settle()
 
     async def _drain(self, timeout_s: float) -> None:
         """What changes meanwhile is in effect here too: there may be late requests, and tunnels go on."""
@@ -194,8 +195,11 @@ class Worker:
         with contextlib.suppress(EOFError):
             while True:
                 self._take(await self._channel.receive())
+                await asyncio.sleep(0)
 
     def _explain(self, asked: dict[str, Any]) -> dict[str, Any]:
+        from bascule.snapshot.explanation import NotARequest, explain  # which few workers are ever asked for
+
         settings = self._settings
         try:
             return explain(self._tables, asked, (settings.match_uri_encoded_slash, settings.normalize_uri_like_servlet))
@@ -259,7 +263,3 @@ def main() -> None:
         if pending:
             loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
         loop.close()
-
-
-if __name__ == "__main__":
-    main()

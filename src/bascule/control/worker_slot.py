@@ -17,6 +17,9 @@ from bascule.control.exit_status import exit_status
 
 log = logging.getLogger("bascule.supervisor")
 
+# Without the garbage collector, which would walk all that is being imported, again and again; the worker enables it.
+# -P: what lies in the present directory must not be taken for a module of ours.
+COMMAND = (sys.executable, "-P", "-c", "import gc; gc.disable(); from bascule.control.worker import main; main()")
 STEADY_S = 10.0  # a worker that lived this long has not crashed at its start
 MAX_BACKOFF_S = 10.0
 SERVED_BACKOFF_S = 0.5  # of one that served: requests wait meanwhile, and it may be somebody else who kills it
@@ -117,8 +120,7 @@ class WorkerSlot:
 
     def _spawn(self, channel_fd: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            # -P: what lies in the present directory must not be taken for a module of ours.
-            [sys.executable, "-P", "-m", "bascule.control.worker", str(channel_fd)],
+            [*COMMAND, str(channel_fd)],
             pass_fds=(channel_fd, *self._fds(self.worker_id)),
             stdin=subprocess.DEVNULL,
         )

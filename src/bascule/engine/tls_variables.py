@@ -1,15 +1,17 @@
-"""Variables of the client's TLS connection, by nginx's names."""
+"""Variables of the client's TLS connection, by nginx's names.
+
+cryptography is imported by the first variable that needs it: workers start sooner, and without it are smaller.
+"""
 
 from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 def _of_tls(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -24,6 +26,8 @@ def _of_certificate(read: Callable[[x509.Certificate], Any]) -> Callable[[Any], 
         der = tls.peer_certificate
         if der is None:
             return None
+        from cryptography import x509
+
         try:
             return read(x509.load_der_x509_certificate(der))
         except ValueError:
@@ -39,7 +43,15 @@ def _verify(tls: Any) -> str:
 
 
 def _pem(certificate: x509.Certificate) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    from cryptography.hazmat.primitives import hashes
+
+    return certificate.fingerprint(hashes.SHA1()).hex()
 
 
 def _date(moment: datetime) -> str:
@@ -60,7 +72,7 @@ TLS_VARIABLES: dict[str, Callable[[Any], Any]] = {
     "ssl_client_s_dn": _of_certificate(lambda c: c.subject.rfc4514_string()),
     "ssl_client_i_dn": _of_certificate(lambda c: c.issuer.rfc4514_string()),
     "ssl_client_serial": _of_certificate(lambda c: f"{c.serial_number:X}"),
-    "ssl_client_fingerprint": _of_certificate(lambda c: c.fingerprint(hashes.SHA1()).hex()),
+    "ssl_client_fingerprint": _of_certificate(_fingerprint),
     "ssl_client_v_start": _of_certificate(lambda c: _date(c.not_valid_before_utc)),
     "ssl_client_v_end": _of_certificate(lambda c: _date(c.not_valid_after_utc)),
     "ssl_client_v_remain": _of_certificate(lambda c: (c.not_valid_after_utc - datetime.now(UTC)).days),

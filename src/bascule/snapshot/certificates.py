@@ -1,18 +1,20 @@
-"""Certificates and keys of resources: do they parse, and do they belong together? Expired ones are allowed."""
+"""Certificates and keys of resources: do they parse, and do they belong together? Expired ones are allowed.
+
+cryptography is imported by the first certificate: workers start sooner, and without one are smaller.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from typing import TYPE_CHECKING
 
 from bascule.model.ssl import Ssl
 from bascule.model.upstream import UpstreamTls
 from bascule.snapshot.faults import Faults
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _REFERENCE = re.compile(r"\$(env|secret)://", re.IGNORECASE)
 _NO_CERT = "failed to parse cert: PEM_read_bio_X509_AUX() failed"
@@ -60,6 +62,9 @@ def _check_pair(cert: str, key: str, cert_at: Parts, key_at: Parts, before: str,
 
 def _certificates(pem: str) -> list[x509.Certificate]:
     """Empty when one of them can't be read."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     try:
         return x509.load_pem_x509_certificates(pem.encode())
     except (ValueError, UnsupportedAlgorithm):
@@ -67,6 +72,9 @@ def _certificates(pem: str) -> list[x509.Certificate]:
 
 
 def _spki(certificate: x509.Certificate) -> bytes:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     try:
         return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm):  # of a kind of key that this OpenSSL doesn't know
@@ -74,6 +82,10 @@ def _spki(certificate: x509.Certificate) -> bytes:
 
 
 def _public_key(pem: str) -> bytes | None:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     try:
         # Whether an RSA key's numbers are prime is a question of 50 ms; that it fits its certificate is what counts.
         key = serialization.load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)

@@ -304,6 +304,9 @@ class Tables:
             self._link_global_rules()
         for was, now in replaced:
             close(was.plugins_not_in(now))
+        for outcome in outcomes:
+            if outcome.record is not outcome.old:
+                _let_go(outcome)
         self.generation += 1
         return Applied(self.generation, tuple(error for item in scope for error in state.errors_of(item)))
 
@@ -365,6 +368,18 @@ def _change_of(kind: str, id: str, record: Record) -> Change:
 
 def _ssl_of(record: Any) -> CompiledSsl | None:
     return None if record is None else record.ssl
+
+
+def _let_go(outcome: _Outcome) -> None:
+    """The engine's caches point back at what has them: without this, what is replaced would wait for the garbage
+    collector. Exchanges that run keep their own."""
+    was, now = outcome.old, outcome.record
+    route = getattr(was, "route", None)
+    if route is not None and route is not getattr(now, "route", None):
+        route.plan = None
+    upstream = getattr(was, "upstream", None)
+    if upstream is not None and upstream is not getattr(now, "upstream", None):
+        upstream.runtime = None
 
 
 def _plugin_sets(outcome: _Outcome) -> tuple[PluginSet | None, PluginSet | None]:

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -69,8 +69,9 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Readers see the old text or the new one, whole, whatever happens meanwhile. Mode 0600. Raises OSError."""
+def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Readers see the old text or the new one, whole, whatever happens meanwhile. Mode 0600. Raises OSError. `data`:
+    whole, or in parts."""
     _write(path, data, os.replace)
 
 
@@ -79,11 +80,11 @@ def create_file(path: Path, data: bytes) -> None:
     _write(path, data, os.link)
 
 
-def _write(path: Path, data: bytes, name: Callable[[str, Path], None]) -> None:
+def _write(path: Path, data: bytes | Iterable[bytes], name: Callable[[str, Path], None]) -> None:
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with open(fd, "wb") as file:
-            file.write(data)
+            file.writelines((data,) if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         name(temporary, path)

@@ -103,6 +103,10 @@ class LiveStore(Protocol):
     async def list(self, prefix: str) -> tuple[list[Entry], int]:
         """Entries whose key begins with `prefix`, by (created, key), and the revision that this is the state of."""
 
+    async def revisions(self, prefix: str) -> dict[str, int]:
+        """Of each key that begins with `prefix`, the revision that changed it last: without its value, so that it is
+        cheap to look whether anything is new. With keys of folders, which hold nothing, where the store has such."""
+
     async def write(self, operations: Sequence[Operation], origin: Origin, conditions: Sequence[Condition] = ()) -> int:
         """All or nothing, durable when it returns; the new revision. No key stands in it twice. Raises Conflict."""
 

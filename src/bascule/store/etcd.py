@@ -98,6 +98,10 @@ class EtcdStore:
         entries, revision = await self._read(prefix)
         return sorted(entries, key=lambda entry: (entry.created, entry.key)), revision
 
+    async def revisions(self, prefix: str) -> dict[str, int]:
+        items, _ = await self._items(prefix, keys_only=True)
+        return {key: item.modified for item in items if (key := self._layout.key(item.key, b"")) is not None}
+
     async def write(self, operations: Sequence[Operation], origin: Origin, conditions: Sequence[Condition] = ()) -> int:
         """etcd keeps no history of whose write it was: `origin` is not stored. A text of StoreUnavailable says so when
         it can't be known whether the write was done. A write that changes nothing gives an earlier one."""
@@ -220,18 +224,22 @@ class EtcdStore:
         return {entry.key: entry for entry in entries}, revision
 
     async def _read(self, prefix: str) -> tuple[_Entries, int]:
+        items, revision = await self._items(prefix)
+        return self._entries(items), revision
+
+    async def _items(self, prefix: str, *, keys_only: bool = False) -> tuple[_Items, int]:
         """Page by page, at one revision."""
         while True:
             start, end = self._layout.span(prefix)
-            entries: _Entries = []
+            items: _Items = []
             revision = 0
             try:
                 while True:
-                    page = await self._client.range(start, end, revision=revision, limit=_PAGE)
+                    page = await self._client.range(start, end, revision=revision, limit=_PAGE, keys_only=keys_only)
                     revision = revision or page.revision
-                    entries += self._entries(page.items)
+                    items += page.items
                     if not page.more:
-                        return entries, revision
+                        return items, revision
                     start = page.items[-1].key + b"\0"
             except Compacted:  # between two pages
                 continue

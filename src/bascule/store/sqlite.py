@@ -91,6 +91,9 @@ class SqliteStore:
     async def list(self, prefix: str) -> _Listed:
         return await self._read(lambda reader: reader.entries(prefix))
 
+    async def revisions(self, prefix: str) -> dict[str, int]:
+        return await self._read(lambda reader: reader.revisions(prefix))
+
     async def write(self, operations: Sequence[Operation], origin: Origin, conditions: Sequence[Condition] = ()) -> int:
         """A write that changes nothing (deletions of what isn't there) makes no revision: it gives the latest one."""
         if len({operation.key for operation in operations}) != len(operations):

@@ -47,6 +47,11 @@ class SqliteReader:
             rows = self._connection.execute(f"{_ENTRY} WHERE {where} ORDER BY created, key", parameters)
             return [Entry(*row) for row in rows], revision
 
+    def revisions(self, prefix: str) -> dict[str, int]:
+        """Key -> modified."""
+        where, parameters = range_of(prefix)
+        return dict(self._connection.execute(f"SELECT key, modified FROM entries WHERE {where}", parameters))
+
     def revision(self) -> int:
         with self._snapshot() as (revision, _):
             return revision
