@@ -40,6 +40,7 @@ WHOLE_ROOM = {
     "engine/test_smuggling.py",
     "engine/test_websocket_frames.py",
     "plugins/test_documented.py",
+    "plugins/test_grpc_plugins.py",
     "snapshot/test_golden.py",
     "snapshot/test_incremental.py",
     "snapshot/test_totality.py",

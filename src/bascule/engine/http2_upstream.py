@@ -275,7 +275,8 @@ class Http2UpstreamConnection(Stream):
         u.state = S_BODY
         if not x.on_response_head(self.head, m):
             return 0
-        x.down.begin_response(x, self.head, m, b"", 0)
+        if x.gathered is None:
+            x.down.begin_response(x, self.head, m, b"", 0)
         if u.x is not x:
             return 0
         if last:
@@ -1036,16 +1037,22 @@ def hop_by_hop(p: cython.p_const_char, n: cython.int) -> cython.bint:
 
 @cython.cfunc
 def grpc_deadline(x: Exchange) -> cython.longlong:
-    """When the client's grpc-timeout is over, us of the poller's clock; 0: it has none."""
+    """When the grpc-timeout of the client, or of a plugin, is over, us of the poller's clock; 0: there is none."""
     i: cython.int = x.req.find(b"grpc-timeout", 12, 0)
     p: cython.p_const_char
     k: cython.int = 0
     n: cython.int
     value: cython.longlong = 0
-    if i < 0:
+    text: bytes
+    if i >= 0:
+        p = x.req.data + x.req.m.fields[i].value_off
+        n = x.req.m.fields[i].value_len
+    elif x.request is None or x.request.added is None:
         return 0
-    p = x.req.data + x.req.m.fields[i].value_off
-    n = x.req.m.fields[i].value_len
+    else:
+        text = (cython.cast(object, x.request).header("grpc-timeout") or "").encode("latin-1")
+        p = text
+        n = cython.cast(cython.int, len(text))
     if n < 2 or n > 9:  # eight digits and a unit
         return 0
     for k in range(n - 1):

@@ -3,7 +3,7 @@ import zlib
 
 import pytest
 
-from bascule.plugin.kit.grpc_frames import COMPRESSED, FrameError, Frames, frame
+from bascule.plugin.kit.grpc_frames import COMPRESSED, FrameError, Frames, check_frames, frame
 
 
 def test_a_frame():
@@ -60,3 +60,22 @@ def test_compressed_messages(encoding, pack):
 def test_compressed_messages_that_are_none(encoding, data, told):
     with pytest.raises(FrameError, match=told):
         Frames(1000, encoding).feed(frame(data, COMPRESSED))
+
+
+def test_whole_messages():
+    check_frames(b"")
+    check_frames(frame(b"one") + frame(b"", COMPRESSED))
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (frame(b"one") + b"\0\0", "2 bytes after"),
+        (frame(b"one")[:-1], "7 bytes after"),
+        (b"\0\xff\xff\xff\xff", "5 bytes after"),
+        (frame(b"one") + frame(b"", 0x80), "begins with 0x80"),
+    ],
+)
+def test_what_is_not_whole(body, told):
+    with pytest.raises(FrameError, match=told):
+        check_frames(body)

@@ -66,3 +66,15 @@ class Frames:
         if not stream.eof:
             raise FrameError("a compressed message is cut short")
         return data
+
+
+def check_frames(body: bytes) -> None:
+    """Raises FrameError unless the body is whole messages and nothing else; compressed ones are let pass."""
+    at = 0
+    while at < len(body):
+        if body[at] not in (0, COMPRESSED):
+            raise FrameError(f"no gRPC message begins with {body[at]:#04x}")
+        end = at + HEAD + int.from_bytes(body[at + 1 : at + HEAD], "big")
+        if at + HEAD > len(body) or end > len(body):
+            raise FrameError(f"the body ends within a message, {len(body) - at} bytes after its begin")
+        at = end
