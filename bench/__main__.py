@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import memory, propagation, report, speed, tables, tls
+from bench import grpc, memory, propagation, report, speed, tables, tls
 from bench.load import LoadFailed
 from bench.peers import available
 from bench.speed import Bench
@@ -25,6 +25,7 @@ SCENARIOS = {
     "big": speed.big,
     "latency": speed.latency,
     "routes": speed.routes,
+    "grpc": grpc.grpc,
     "idle": memory.idle,
     "connections": memory.connections,
     "tls": tls.keepalive,

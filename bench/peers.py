@@ -43,7 +43,7 @@ def _start(
     return Peer(name, port, process)
 
 
-def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None) -> Peer:
+def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None, *, grpc: bool = False) -> Peer:
     """nginx with buffers that hold a 100 KB body, so that it never waits for a slow reader or writes to disk.
 
     With `pair` it serves TLS too.
@@ -51,6 +51,8 @@ def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None) -> P
     port = free_port()
     tls_port = free_port() if pair else 0
     options = " reuseport backlog=4096"
+    to_pool = "grpc_pass grpc://pool" if grpc else "proxy_pass http://pool"
+    listen = f"127.0.0.1:{port}{' http2' if grpc else ''}"
     secure = (
         f"listen 127.0.0.1:{tls_port} ssl{{options}}; ssl_certificate {pair.cert}; ssl_certificate_key {pair.key};\n"
         "    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:all:10m; ssl_session_tickets off;\n"
@@ -58,9 +60,9 @@ def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None) -> P
         else "{options:.0s}"
     )
     servers = "".join(
-        f"server {{ listen 127.0.0.1:{port}{options if host == HOSTS[0] else ''}; server_name {host};\n"
+        f"server {{ listen {listen}{options if host == HOSTS[0] else ''}; server_name {host};\n"
         + f"    {secure.format(options=options if host == HOSTS[0] else '')}"
-        + "".join(f"    location {path} {{ proxy_pass http://pool; }}\n" for path in PATHS)
+        + "".join(f"    location {path} {{ {to_pool}; }}\n" for path in PATHS)
         + "    location / { return 404; }\n}\n"
         for host in HOSTS
     )
@@ -77,6 +79,9 @@ http {{
     proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;
     proxy_set_header X-Forwarded-Port $server_port;
+    grpc_set_header Host $http_host; grpc_set_header X-Real-IP $remote_addr;
+    grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for; grpc_set_header X-Forwarded-Proto $scheme;
+    grpc_set_header X-Forwarded-Host $http_host; grpc_set_header X-Forwarded-Port $server_port;
     proxy_buffer_size 16k; proxy_buffers 16 16k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0;
     upstream pool {{
         server 127.0.0.1:{site.ports[0]} weight=2; server 127.0.0.1:{site.ports[1]} weight=1;
@@ -125,7 +130,7 @@ backend none
     return _start("haproxy", ["/usr/sbin/haproxy", "-db", "-f", str(conf)], directory, port, cpus)
 
 
-def envoy(site: Site, directory: Path, cpus: str) -> Peer:
+def envoy(site: Site, directory: Path, cpus: str, *, grpc: bool = False) -> Peer:
     port = free_port()
 
     def address(number: int) -> dict[str, Any]:
@@ -166,6 +171,19 @@ def envoy(site: Site, directory: Path, cpus: str) -> Peer:
         {"endpoint": {"address": address(number)}, "load_balancing_weight": weight}
         for number, weight in zip(site.ports, (2, 1), strict=True)
     ]
+    cluster: dict[str, Any] = {
+        "name": "pool",
+        "type": "STATIC",
+        "lb_policy": "ROUND_ROBIN",
+        "load_assignment": {"cluster_name": "pool", "endpoints": [{"lb_endpoints": endpoints}]},
+    }
+    if grpc:
+        cluster["typed_extension_protocol_options"] = {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{types}.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            }
+        }
     config = {
         "static_resources": {
             "listeners": [
@@ -175,14 +193,7 @@ def envoy(site: Site, directory: Path, cpus: str) -> Peer:
                     "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
                 }
             ],
-            "clusters": [
-                {
-                    "name": "pool",
-                    "type": "STATIC",
-                    "lb_policy": "ROUND_ROBIN",
-                    "load_assignment": {"cluster_name": "pool", "endpoints": [{"lb_endpoints": endpoints}]},
-                }
-            ],
+            "clusters": [cluster],
         }
     }
     conf = directory / "envoy.yaml"
@@ -272,7 +283,7 @@ def caddy(site: Site, directory: Path, cpus: str) -> Peer:
     return _start("caddy", [str(BIN / "caddy"), "run", "--config", str(conf)], directory, port, cpus, env)
 
 
-def bascule_resources(site: Site, plugins: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def bascule_resources(site: Site, plugins: Mapping[str, Any] | None = None, *, scheme: str = "http") -> dict[str, Any]:
     """The site as an apisix.yaml; `plugins` go on every route."""
     nodes = {f"127.0.0.1:{site.ports[0]}": 2, f"127.0.0.1:{site.ports[1]}": 1}
     routes = [
@@ -286,7 +297,7 @@ def bascule_resources(site: Site, plugins: Mapping[str, Any] | None = None) -> d
         for number, host in enumerate(HOSTS)
         for index, path in enumerate(PATHS)
     ]
-    pool = {"id": "pool", "type": "roundrobin", "nodes": nodes}
+    pool = {"id": "pool", "type": "roundrobin", "scheme": scheme, "nodes": nodes}
     pool["keepalive_pool"] = {"size": 320, "idle_timeout": 600, "requests": 100_000_000}
     return {"upstreams": [pool], "routes": routes}
 
@@ -310,8 +321,8 @@ def start_bascule(
     return Peer(name, server.port, server.process, tls_port)
 
 
-def bascule(site: Site, directory: Path, cpus: str) -> Peer:
-    return start_bascule("bascule", bascule_resources(site), directory, cpus)
+def bascule(site: Site, directory: Path, cpus: str, *, grpc: bool = False) -> Peer:
+    return start_bascule("bascule", bascule_resources(site, scheme="grpc" if grpc else "http"), directory, cpus)
 
 
 PEERS: dict[str, Callable[[Site, Path, str], Peer]] = {

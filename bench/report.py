@@ -12,6 +12,7 @@ TITLES = {
     "big": "100 KB bodies",
     "latency": "Added median latency, one connection, all on one core",
     "routes": "10,000 routes against one",
+    "grpc": "Unary gRPC calls, 8 connections × 32 streams, HTTP/2 in clear text",
     "idle": "An idle worker",
     "connections": "10,000 idle keep-alive connections",
     "tls": "TLS 1.3, keep-alive",

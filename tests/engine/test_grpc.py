@@ -1,15 +1,17 @@
-"""gRPC through the gateway from end to end: a real server behind it, and gRPC over HTTP/1.1 before it."""
+"""gRPC from end to end through the gateway: a real server behind it, before it a real client or calls over HTTP/1.1."""
 
+import queue
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from tests.servers.certificates import Certificates
 from tests.servers.gateway import Gateway
-from tests.servers.grpc_server import SERVICE, GrpcServer, framed, messages, unframed
+from tests.servers.grpc_server import SERVICE, GrpcClient, GrpcServer, framed, messages, unframed
 from tests.servers.ports import free_port
 from tests.servers.raw import Message, RawClient, RawUpstream
 
@@ -193,3 +195,115 @@ def http1_context(authority: Certificates) -> ssl.SSLContext:
     context.load_cert_chain(authority.server.cert, authority.server.key)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+# ---- a real client
+
+
+@pytest.fixture(scope="module")
+def client(served: Gateway) -> Iterator[GrpcClient]:
+    with GrpcClient(served.port) as one:
+        yield one
+
+
+def test_calls_of_every_kind(client: GrpcClient) -> None:
+    assert client.SayHello(m.HelloRequest(name="Ada", items=["a", "b"]), timeout=30).items == ["a", "b"]
+    parts = list(client.Repeat(m.RepeatRequest(payload=b"x" * 1000, count=300), timeout=30))
+    assert [part.payload for part in parts] == [b"x" * 1000] * 300
+    blobs = [m.Blob(payload=b"y" * size) for size in range(300)]
+    assert client.Collect(iter(blobs), timeout=30) == m.Summary(count=300, bytes=sum(range(300)))
+    assert list(client.Chat(iter(blobs), timeout=30)) == blobs
+
+
+def test_a_conversation(client: GrpcClient) -> None:
+    """Each message only after the answer to the one before: nothing is held back on the way."""
+    say: queue.Queue[Any] = queue.Queue()
+    answers = client.Chat(iter(say.get, None), timeout=60)
+    for number in range(50):
+        say.put(m.Blob(payload=b"%d" % number))
+        assert next(answers).payload == b"%d" % number
+    say.put(None)
+    assert list(answers) == []
+    assert answers.code() == grpc.StatusCode.OK
+
+
+def test_large_messages_both_ways_at_once(client: GrpcClient) -> None:
+    blob = m.Blob(payload=bytes(range(256)) * 16_384)
+    calls = [client.Echo.future(blob, timeout=60) for _ in range(8)]
+    assert all(one.result() == blob for one in calls)
+
+
+def test_many_calls_at_once(client: GrpcClient) -> None:
+    calls = [client.SayHello.future(m.HelloRequest(name=str(number)), timeout=60) for number in range(500)]
+    assert [one.result().message for one in calls] == [f"Hello {number}" for number in range(500)]
+
+
+def test_status_details_and_metadata_reach_the_client(client: GrpcClient) -> None:
+    details = m.Status(code=9, message="inner")
+    with pytest.raises(grpc.RpcError) as failed:
+        client.Fail(m.FailRequest(code=9, message="nicht \u00fcber \u2713", details=details), timeout=30)
+    assert failed.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert failed.value.details() == "nicht \u00fcber \u2713"
+    assert m.Status.FromString(dict(failed.value.trailing_metadata())["grpc-status-details-bin"]) == details
+    answers = client.FailLater(m.FailRequest(code=5, message="gone", after=3), timeout=30)
+    assert [next(answers).payload for _ in range(3)] == [b"0", b"1", b"2"]
+    with pytest.raises(grpc.RpcError) as failed:
+        next(answers)
+    assert (failed.value.code(), failed.value.details()) == (grpc.StatusCode.NOT_FOUND, "gone")
+    sent = [("x-own", "1"), ("x-own", "2"), ("x-own-bin", bytes(range(256)))]
+    reply, told = client.Metadata.with_call(m.HelloRequest(), metadata=sent, timeout=30)
+    received = [(pair.name, pair.value) for pair in reply.received]
+    assert ("x-own-bin", bytes(range(256))) in received
+    assert b"1" in dict(received[::-1])["x-own"]
+    assert dict(told.initial_metadata())["x-initial-bin"] == b"\x00\x01\xff"
+    assert dict(told.trailing_metadata())["x-trailing-bin"] == b"\xfe\x00"
+
+
+def test_deadlines_and_cancellation(client: GrpcClient, server: GrpcServer) -> None:
+    assert 0 < client.Deadline(m.HelloRequest(), timeout=40).left_ms <= 50_000
+    assert client.Deadline(m.HelloRequest()).left_ms == -1
+    before = server.cancelled
+    with pytest.raises(grpc.RpcError) as failed:
+        client.Slow(m.SlowRequest(ms=60_000), timeout=0.3)
+    assert failed.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    server.wait_cancelled(before + 1)
+    begun = server.calls["Slow"]
+    one = client.Slow.future(m.SlowRequest(ms=60_000))
+    server.wait_called("Slow", begun + 1)
+    one.cancel()
+    server.wait_cancelled(before + 2)
+    stream = client.Repeat(m.RepeatRequest(payload=b"x", count=9, pause_ms=60_000))
+    assert next(stream).payload == b"x"
+    stream.cancel()
+    server.wait_cancelled(before + 3)
+
+
+def test_a_stream_that_nobody_reads_holds_up_no_other(client: GrpcClient) -> None:
+    stream = client.Repeat(m.RepeatRequest(payload=b"x" * 100_000, count=300), timeout=90)
+    assert next(stream).payload == b"x" * 100_000
+    for number in range(20):
+        assert client.SayHello(m.HelloRequest(name=str(number)), timeout=30).message == f"Hello {number}"
+    assert sum(len(part.payload) for part in stream) == 299 * 100_000
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "message"),
+    [
+        ("/nowhere/X", grpc.StatusCode.UNIMPLEMENTED, "404 Route Not Found"),
+        ("/nobody/X", grpc.StatusCode.UNAVAILABLE, "Bad Gateway"),
+        ("/locked/X", grpc.StatusCode.UNAUTHENTICATED, "Missing API key in request"),
+        ("/forbidden/X", grpc.StatusCode.PERMISSION_DENIED, "Your IP address is not allowed"),
+    ],
+)
+def test_a_client_understands_errors_made_here(
+    path: str, code: grpc.StatusCode, message: str, client: GrpcClient
+) -> None:
+    sent = m.Blob(payload=b"x" * 100_000)
+    unary = client.channel.unary_unary(path, m.Blob.SerializeToString, m.Blob.FromString)
+    with pytest.raises(grpc.RpcError) as failed:
+        unary(sent, timeout=30)
+    assert (failed.value.code(), failed.value.details()) == (code, message)
+    streams = client.channel.stream_stream(path, m.Blob.SerializeToString, m.Blob.FromString)
+    with pytest.raises(grpc.RpcError) as failed:
+        list(streams(iter([sent] * 3), timeout=30))
+    assert (failed.value.code(), failed.value.details()) == (code, message)

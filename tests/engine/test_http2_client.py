@@ -27,7 +27,6 @@ from tests.servers.http2 import (
     settings,
     window_update,
 )
-from tests.servers.process import run_tool
 from tests.servers.raw import Message, RawConnection, RawUpstream, response
 from tests.servers.switchboard import Switchboard, body_of
 
@@ -517,9 +516,12 @@ def test_a_goaway_of_the_client_ends_the_connection_after_its_streams(client: Ht
 
 
 def test_curl(served: Gateway) -> None:
-    said = run_tool(
-        "curl", "-sS", "--http2-prior-knowledge", "-w", "%{http_version}", "-d", "hello", f"{served.url}/echo"
-    )
+    said = subprocess.run(
+        ["curl", "-sS", "--http2-prior-knowledge", "-w", "%{http_version}", "-d", "hello", f"{served.url}/echo"],
+        capture_output=True,
+        timeout=20,
+        check=True,
+    ).stdout
     assert said.endswith(b"2")
     assert seen(said[:-1]).body == b"hello"
 

@@ -60,6 +60,7 @@ class Bench:
 
     def get(self, path: str, method: str = "GET", body: bytes = b"") -> Message:
         with self.gateway.client() as client:
+            client.sock.settimeout(50)
             return client.request(method, path, body=body)
 
 
@@ -563,7 +564,7 @@ BAD_HEADS: dict[str, list[tuple[str, str]]] = {
     "length-too-large": [OK_HEAD, ("content-length", "3")],
     "length-too-small": [OK_HEAD, ("content-length", "1")],
     "many-fields": [OK_HEAD, *((f"x-{number}", "a") for number in range(300))],
-    "long-field": [OK_HEAD, ("x-a", "a" * 100_000)],
+    "long-field": [OK_HEAD, ("x-a", "a" * 70_000)],
 }
 CUT = {"length-too-large", "length-too-small"}  # told when the head is out already
 

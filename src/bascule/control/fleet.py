@@ -25,7 +25,6 @@ GROWING = (
     "turned_away",
     "tls_handshakes",
     "tls_resumptions",
-    "http2_streams",
 )
 
 

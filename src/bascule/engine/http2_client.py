@@ -21,7 +21,6 @@ from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.address import local_host
 from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_CANCEL,
-    NGHTTP2_CONTINUATION,
     NGHTTP2_DATA,
     NGHTTP2_DATA_FLAG_EOF,
     NGHTTP2_DATA_FLAG_NO_COPY,
@@ -31,6 +30,7 @@ from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_ERR_DEFERRED,
     NGHTTP2_ERR_FLOODED,
     NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE,
+    NGHTTP2_ERR_WOULDBLOCK,
     NGHTTP2_FLAG_ACK,
     NGHTTP2_FLAG_END_STREAM,
     NGHTTP2_GOAWAY,
@@ -38,7 +38,6 @@ from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_HEADERS,
     NGHTTP2_INTERNAL_ERROR,
     NGHTTP2_NO_ERROR,
-    NGHTTP2_PRIORITY,
     NGHTTP2_PROTOCOL_ERROR,
     NGHTTP2_RST_STREAM,
     NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
@@ -49,7 +48,6 @@ from cython.cimports.bascule.net.nghttp2 import (
     nghttp2_data_provider,
     nghttp2_data_source,
     nghttp2_frame,
-    nghttp2_frame_hd,
     nghttp2_http2_strerror,
     nghttp2_option,
     nghttp2_option_new,
@@ -59,7 +57,6 @@ from cython.cimports.bascule.net.nghttp2 import (
     nghttp2_session,
     nghttp2_session_callbacks,
     nghttp2_session_callbacks_new,
-    nghttp2_session_callbacks_set_on_begin_frame_callback,
     nghttp2_session_callbacks_set_on_begin_headers_callback,
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
@@ -179,25 +176,6 @@ def on_invalid_header(
 ) -> cython.int:
     nghttp2_submit_rst_stream(session, 0, frame.hd.stream_id, NGHTTP2_PROTOCOL_ERROR)
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def on_begin_frame(
-    session: cython.pointer(nghttp2_session),
-    head: cython.pointer(cython.const[nghttp2_frame_hd]),
-    user: cython.p_void,
-) -> cython.int:
-    """Frames that on_frame isn't called for."""
-    conn: Http2Connection
-    if head.type != NGHTTP2_PRIORITY and head.type <= NGHTTP2_CONTINUATION:
-        return 0
-    conn = cython.cast(Http2Connection, user)
-    try:
-        conn.charge(cython.address(conn.noise), 1, "flood")
-        return 0
-    except BaseException as error:
-        return broken(conn, error)
 
 
 @cython.cfunc
@@ -364,6 +342,10 @@ def send_body(
     global OUT_LEN
     s: Http2Stream = cython.cast(Http2Stream, source.ptr)
     conn: Http2Connection = s.conn
+    if OUT_LEN >= BATCH:  # one call of mem_send may bring many of them
+        return NGHTTP2_ERR_WOULDBLOCK
+    if cython.cast(cython.size_t, s.wlen) < n:
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
     memcpy(OUT + OUT_LEN, head, 9)
     memcpy(OUT + OUT_LEN + 9, s.wbuf + s.woff, n)
     OUT_LEN += 9 + n
@@ -402,7 +384,6 @@ def prepare() -> cython.int:
     if nghttp2_session_callbacks_new(cython.address(CALLBACKS)) or nghttp2_option_new(cython.address(OPTION)):
         raise MemoryError
     nghttp2_session_callbacks_set_on_begin_headers_callback(CALLBACKS, on_begin_headers)
-    nghttp2_session_callbacks_set_on_begin_frame_callback(CALLBACKS, on_begin_frame)
     nghttp2_session_callbacks_set_on_header_callback(CALLBACKS, on_header)
     nghttp2_session_callbacks_set_on_invalid_header_callback(CALLBACKS, on_invalid_header)
     nghttp2_session_callbacks_set_on_frame_recv_callback(CALLBACKS, on_frame)
@@ -528,6 +509,7 @@ class Http2Connection(Stream):
         if timer == T_NOTICE:
             self.last_call()
         elif timer == T_FIELDS:
+            self.core.http2_failed("header timeout")
             self.calm("header timeout")
         elif timer == T_IDLE:
             self.readable = True  # a request that has come just now is answered
@@ -784,7 +766,7 @@ class Http2Connection(Stream):
         self.inside = False
         if n < 0:
             self.doomed = True
-        return n > 0
+        return n > 0 or (n == 0 and OUT_LEN >= BATCH)
 
     @cython.cfunc
     def put_out(self) -> cython.int:

@@ -2,6 +2,7 @@ from bascule.engine.endpoint cimport Endpoint, UpstreamPlan
 from bascule.engine.exchange cimport Core, Exchange, Upstream
 from bascule.net.nghttp2 cimport nghttp2_nv, nghttp2_session
 from bascule.net.stream cimport Stream
+from bascule.wire.http1 cimport Parsed
 
 cdef enum:
     # Http2Upstream.state
@@ -55,9 +56,11 @@ cdef class Http2UpstreamConnection(Stream):
     cdef int retire(self)
     cdef int die(self, int reason, str detail)
     cdef int put_head(self, const char* p, size_t n) noexcept
+    cdef bint read_head(self, Parsed* m) noexcept
     cdef int take_head(self, Http2Upstream u, bint last)
     cdef void field(self, int i, const char* name, int name_len, const char* value, int value_len) noexcept
     cdef int more_fields(self)
+    cdef bint send_trailers(self, int id, list trailers) noexcept
     cdef int stumbled(self, Http2Upstream u, object error)
 
 # One exchange on it; without a descriptor of its own: wbuf holds what of the request body isn't framed yet.

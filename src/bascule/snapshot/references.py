@@ -1,8 +1,6 @@
-"""References in configured strings: `$env://NAME[/key]`, `$secret://manager/id/key…`, `$file:///path`, and what they
-stand for.
+"""References in configured strings: `$env://NAME[/key]` and `$secret://manager/id/key…`, and what they stand for.
 
-What environment variables say is known in every process; what secret managers and files say is fetched by the
-supervisor, which may read what workers may not.
+What environment variables say is known in every process; what secret managers say is fetched by the supervisor.
 """
 
 from __future__ import annotations
@@ -14,9 +12,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-_REFERENCE = re.compile(r"\$(env|secret|file)://", re.IGNORECASE)
-_FETCHED = ("$secret://", "$file://")
-_NOT_HERE = ("secret managers aren't asked", "files aren't read")
+_REFERENCE = re.compile(r"\$(env|secret)://", re.IGNORECASE)
+_SECRET = "$secret://"
 Parts = tuple[str | int, ...]
 
 
@@ -34,8 +31,8 @@ def from_environment(environ: Mapping[str, str]) -> Resolve:
     """`$env://NAME` -> the variable; `$env://NAME/key` -> that member of the JSON object in the variable."""
 
     def resolve(reference: str) -> str | Unresolved:
-        if is_fetched(reference):
-            return Unresolved(f"{reference}: {_NOT_HERE[is_file(reference)]} here", open=True)
+        if is_secret(reference):
+            return Unresolved(f"{reference}: secret managers aren't asked here", open=True)
         name, _, key = reference.partition("://")[2].partition("/")
         value = environ.get(name)
         if value is None:
@@ -54,11 +51,11 @@ def from_environment(environ: Mapping[str, str]) -> Resolve:
 
 
 def with_secrets(environ: Mapping[str, str], secrets: Mapping[str, str | Unresolved]) -> Resolve:
-    """Also `$secret://` and `$file://`, from what was fetched: a mapping that its owner changes as time goes on."""
+    """Also `$secret://`, from what was fetched: a mapping that its owner changes as time goes on."""
     environment = from_environment(environ)
 
     def resolve(reference: str) -> str | Unresolved:
-        if not is_fetched(reference):
+        if not is_secret(reference):
             return environment(reference)
         return secrets.get(reference, Unresolved(f"{reference} can't be resolved: it was not fetched yet"))
 
@@ -75,17 +72,8 @@ def left_open(resolve: Resolve) -> Resolve:
     return lenient
 
 
-def is_reference(text: str) -> bool:
-    return _REFERENCE.match(text) is not None
-
-
-def is_fetched(text: str) -> bool:
-    """Whether it is the supervisor that knows what this stands for."""
-    return text[:10].lower().startswith(_FETCHED)
-
-
-def is_file(text: str) -> bool:
-    return text[:8].lower() == "$file://"
+def is_secret(text: str) -> bool:
+    return text[: len(_SECRET)].lower() == _SECRET
 
 
 def may_refer(packed: bytes) -> bool:
@@ -94,9 +82,9 @@ def may_refer(packed: bytes) -> bool:
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """Every `$secret://` and `$file://` reference in a value."""
+    """Every `$secret://` reference in a value."""
     if isinstance(value, str):
-        if is_fetched(value):
+        if is_secret(value):
             yield value
     elif isinstance(value, dict):
         for inner in value.values():
