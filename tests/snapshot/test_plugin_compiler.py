@@ -1,4 +1,6 @@
+import gc
 import logging
+import weakref
 
 import pytest
 
@@ -162,6 +164,23 @@ def test_an_error_while_closing_is_logged(caplog):
     with caplog.at_level(logging.ERROR, logger="bascule.snapshot"):
         close([plugin])
     assert "plugin bad failed to close" in caplog.text
+
+
+def test_what_is_closed_goes_without_the_garbage_collector():
+    def choose(self, conf, host):
+        self.closed = 0
+        self.access = self.one_way
+
+    plugin = make_plugin("fast", 1, (), __init__=choose, one_way=lambda self, request: "answer")(None, None)
+    hook, gone = plugin.access, weakref.ref(plugin)
+    gc.disable()
+    try:
+        close([plugin])
+        assert hook(None) == "answer", "a request that runs has it"
+        del plugin, hook
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_where_nothing_is_served_open_places_are_not_checked():

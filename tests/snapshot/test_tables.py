@@ -341,9 +341,13 @@ def test_what_is_replaced_goes_without_the_garbage_collector(bench):
             route = bench.route(path)
             route.plan, route.upstream.runtime = Cache(route), Cache(route.upstream)
         caches = [weakref.ref(bench.route("/a").plan), weakref.ref(bench.route("/a").upstream.runtime)]
+        chain = bench.tables.chain(bench.route("/a"))
+        chain.plan = Cache(chain)
+        caches.append(weakref.ref(chain.plan))
+        del chain, route
         shared = bench.route("/b").upstream
         bench.put("routes", "1", uri="/a", upstream={"nodes": {"b:1": 1}}, plugins={"limit": {"tag": "two"}})
-        assert [cache() for cache in caches] == [None, None]
+        assert [cache() for cache in caches] == [None, None, None]
         bench.put("routes", "2", uri="/b/*", upstream_id="u")
         assert bench.route("/b/x").upstream is shared
         assert shared.runtime is not None, "what goes on being used keeps its cache"

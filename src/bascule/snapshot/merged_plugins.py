@@ -33,11 +33,19 @@ class MergedPlugins:
         return self.chain
 
     def forget(self) -> None:
-        """The chains must be made anew."""
-        self.chain = None
-        for consumer in self.consumers:
+        """The chains must be made anew, or aren't needed any more."""
+        if self.chain is not None:
+            let_go(self.chain)
+            self.chain = None
+        for consumer in list(self.consumers):
+            self.drop(consumer)
             consumer.used_by.discard(self)
-        self.consumers.clear()
+
+    def drop(self, consumer: ConsumerPlugins) -> None:
+        """As `forget`, of what was made with this consumer."""
+        found = self.consumers.pop(consumer, None)
+        if found is not None:
+            let_go(found[0])
 
     def with_consumer(self, consumer: ConsumerPlugins, global_rules: Sequence[PluginInstance]) -> Merged:
         """The chain of this and of what the consumer brings, and the rewrite hooks of what only the consumer brings."""
@@ -53,7 +61,7 @@ class MergedPlugins:
                 found = (chain, _hooks(_ordered(brought), "rewrite"))
             if len(self.consumers) >= _MAX_CONSUMERS:
                 oldest = next(iter(self.consumers))
-                del self.consumers[oldest]
+                self.drop(oldest)
                 oldest.used_by.discard(self)
             self.consumers[consumer] = found
             consumer.used_by.add(self)
@@ -74,8 +82,14 @@ class ConsumerPlugins:
     def forget(self) -> None:
         """A new version stands in for this one: the chains made with it go."""
         for merged in self.used_by:
-            merged.consumers.pop(self, None)
+            merged.drop(self)
         self.used_by.clear()
+
+
+def let_go(chain: Chain) -> None:
+    """It isn't used for new requests. The engine's cache points back at it: without this, both would wait for the
+    garbage collector."""
+    chain.plan = None
 
 
 def merge(sets: Iterable[PluginSet]) -> dict[str, PluginInstance]:

@@ -13,6 +13,7 @@ from bascule.errors.sentences import MOST, nearest
 from bascule.match.expression import Expression, ExpressionError, compile_expression
 from bascule.model.plugin_metadata import own_attributes
 from bascule.plugin.registry import PluginDisabled, UnknownPlugin
+from bascule.snapshot.chain import PHASES
 from bascule.snapshot.compact_json import pack
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.plugin_instance import PluginInstance, PluginSet
@@ -273,3 +274,9 @@ def close(plugins: list[Plugin]) -> None:
             plugin.close()
         except Exception:
             LOG.exception("plugin %s failed to close", plugin.name)
+        # A plugin may have chosen one of its own methods as a hook. Requests that run have it; kept here it would be a
+        # cycle, for the garbage collector to find.
+        own = getattr(plugin, "__dict__", {})
+        for phase in PHASES:
+            if getattr(own.get(phase), "__self__", None) is plugin:
+                del own[phase]

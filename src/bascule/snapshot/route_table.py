@@ -27,11 +27,14 @@ class RouteTable:
     def drop_shared(self, retired: set[PluginSet]) -> None:
         """Those plugin sets were replaced."""
         if retired and self._shared:
-            self._shared = {sets: made for sets, made in self._shared.items() if retired.isdisjoint(sets)}
+            for sets in [sets for sets in self._shared if not retired.isdisjoint(sets)]:
+                self._shared.pop(sets).forget()
 
     def remove(self, id: str, old: RouteRecord | None) -> None:
-        if old is not None and old.enabled:
-            self.router.remove(id)
+        if old is not None:
+            _forget(old, None)
+            if old.enabled:
+                self.router.remove(id)
 
     def put(self, id: str, record: RouteRecord, old: RouteRecord | None, state: State) -> tuple[ConfigError, ...]:
         """Links a new version of a route and puts it into the router. Returns what is wrong with its references."""
@@ -64,7 +67,10 @@ class RouteTable:
         route.refusal = links.refusal
         route.websocket = links.websocket
         route.websocket_limits = links.websocket_limits
-        route.merged = self._merged(record, links.sets, old)
+        merged = self._merged(record, links.sets, old)
+        if old is not None:
+            _forget(old, merged)
+        route.merged = merged
         route.plan = None
 
     def _merged(
@@ -79,6 +85,13 @@ class RouteTable:
             return found
         before = None if old is None else old.route.merged
         return before if before is not None and before.sets == sets else MergedPlugins(sets)
+
+
+def _forget(old: RouteRecord, merged: MergedPlugins | None) -> None:
+    """Instead of what the old version has, if that is its own, `merged` is used from now on."""
+    before = old.route.merged
+    if before is not None and before is not merged and old.plugins is not None:
+        before.forget()
 
 
 def _match(record: RouteRecord) -> RouteMatch:

@@ -28,7 +28,7 @@ from bascule.snapshot.consumer_binding import ConsumerBinding
 from bascule.snapshot.consumer_table import ConsumerTable
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.global_rules import broken_rules, duplicates, global_instances
-from bascule.snapshot.merged_plugins import MergedPlugins, make_chain
+from bascule.snapshot.merged_plugins import MergedPlugins, let_go, make_chain
 from bascule.snapshot.plugin_compiler import MakeHost, PluginCompiler, PluginSource, close
 from bascule.snapshot.plugin_groups import PluginGroups
 from bascule.snapshot.plugin_instance import PluginInstance, PluginSet
@@ -356,6 +356,7 @@ class Tables:
             for merged in self._made:
                 merged.forget()
             self._made.clear()
+            let_go(self.global_chain)
             self.global_chain = make_chain(instances, {})
         self.broken_global = broken_rules(self._state)
         for item, errors in duplicates(self._state).items():
@@ -371,8 +372,7 @@ def _ssl_of(record: Any) -> CompiledSsl | None:
 
 
 def _let_go(outcome: _Outcome) -> None:
-    """The engine's caches point back at what has them: without this, what is replaced would wait for the garbage
-    collector. Exchanges that run keep their own."""
+    """As merged_plugins.let_go, for the caches of routes and upstreams. Exchanges that run keep their own."""
     was, now = outcome.old, outcome.record
     route = getattr(was, "route", None)
     if route is not None and route is not getattr(now, "route", None):
