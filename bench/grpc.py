@@ -11,13 +11,13 @@ from typing import Any
 from bench.cpu import cpu_s
 from bench.load import LoadFailed, Sample
 from bench.pairs import compared, rounds
-from bench.peers import Peer, bascule, envoy, nginx
+from bench.peers import Peer, bascule, envoy
 from bench.site import HOSTS, PATHS, Site
 from bench.speed import GATEWAY_CPUS, LOAD_CPUS, Bench
 from tests.servers.ports import free_port
 from tests.servers.process import ServerProcess
 
-GRPC_PEERS = {"envoy": envoy, "bascule": bascule, "nginx": nginx}
+GRPC_PEERS = {"envoy": envoy, "bascule": bascule}
 CLIENTS, STREAMS = 8, 32
 MESSAGE = b"\0\0\0\0\x64" + b"x" * 100
 _CHECK = "$http_host|$http_x_real_ip|$http_x_forwarded_proto|$http_x_forwarded_host|$content_type"
@@ -82,14 +82,14 @@ class H2Load:
 
 
 def _check(peer: Peer) -> None:
-    """Raises LoadFailed unless `peer` passes calls on with the same headers, and trailers back."""
+    """Raises LoadFailed unless `peer` passes calls on with the same headers."""
     expected = f"{HOSTS[3]}|127.0.0.1|http|{HOSTS[3]}|application/grpc"
     argv = ["curl", "-sv", "--http2-prior-knowledge", "-d", "x", "-H", f"Host: {HOSTS[3]}", "-H", "TE: trailers"]
     argv += ["-H", "Content-Type: application/grpc", f"http://127.0.0.1:{peer.port}{PATHS[7]}Check"]
     deadline = time.monotonic() + 15
     while True:
         told = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=30)
-        if told.stdout == expected and "grpc-status: 0" in told.stderr:
+        if told.stdout == expected:
             return
         if time.monotonic() > deadline:
             raise LoadFailed(f"{peer.name}: {told.stdout!r}, not {expected!r}: {told.stderr}")
@@ -101,12 +101,11 @@ def grpc(bench: Bench) -> dict[str, Any]:
     with ExitStack() as stack:
         site = _upstream(bench.directory / "grpc" / "upstream", stack)
         contenders = []
-        for name in dict.fromkeys(["envoy", *bench.peers]):
-            if name in GRPC_PEERS:
-                peer = GRPC_PEERS[name](site, bench.folder(f"grpc/{name}"), GATEWAY_CPUS, grpc=True)
-                stack.callback(peer.stop)
-                _check(peer)
-                contenders.append((name, peer))
+        for name, start in GRPC_PEERS.items():
+            peer = start(site, bench.folder(f"grpc/{name}"), GATEWAY_CPUS, grpc=True)
+            stack.callback(peer.stop)
+            _check(peer)
+            contenders.append((name, peer))
         load = H2Load(bench.directory / "grpc")
         samples = rounds(contenders, bench.rounds, lambda _, peer: load.sample(peer, bench.seconds), bench.say)
         return {"kind": "speed", "reference": "envoy", "peers": compared(samples, "envoy")}

@@ -43,7 +43,7 @@ def _start(
     return Peer(name, port, process)
 
 
-def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None, *, grpc: bool = False) -> Peer:
+def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None) -> Peer:
     """nginx with buffers that hold a 100 KB body, so that it never waits for a slow reader or writes to disk.
 
     With `pair` it serves TLS too.
@@ -51,8 +51,6 @@ def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None, *, g
     port = free_port()
     tls_port = free_port() if pair else 0
     options = " reuseport backlog=4096"
-    to_pool = "grpc_pass grpc://pool" if grpc else "proxy_pass http://pool"
-    listen = f"127.0.0.1:{port}{' http2' if grpc else ''}"
     secure = (
         f"listen 127.0.0.1:{tls_port} ssl{{options}}; ssl_certificate {pair.cert}; ssl_certificate_key {pair.key};\n"
         "    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:all:10m; ssl_session_tickets off;\n"
@@ -60,9 +58,9 @@ def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None, *, g
         else "{options:.0s}"
     )
     servers = "".join(
-        f"server {{ listen {listen}{options if host == HOSTS[0] else ''}; server_name {host};\n"
+        f"server {{ listen 127.0.0.1:{port}{options if host == HOSTS[0] else ''}; server_name {host};\n"
         + f"    {secure.format(options=options if host == HOSTS[0] else '')}"
-        + "".join(f"    location {path} {{ {to_pool}; }}\n" for path in PATHS)
+        + "".join(f"    location {path} {{ proxy_pass http://pool; }}\n" for path in PATHS)
         + "    location / { return 404; }\n}\n"
         for host in HOSTS
     )
@@ -79,9 +77,6 @@ http {{
     proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;
     proxy_set_header X-Forwarded-Port $server_port;
-    grpc_set_header Host $http_host; grpc_set_header X-Real-IP $remote_addr;
-    grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for; grpc_set_header X-Forwarded-Proto $scheme;
-    grpc_set_header X-Forwarded-Host $http_host; grpc_set_header X-Forwarded-Port $server_port;
     proxy_buffer_size 16k; proxy_buffers 16 16k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0;
     upstream pool {{
         server 127.0.0.1:{site.ports[0]} weight=2; server 127.0.0.1:{site.ports[1]} weight=1;
