@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+import orjson
 import pytest
 
 from bascule.plugin.kit.grpc_frames import frame
 from tests.servers.gateway import Gateway
 from tests.servers.grpc_server import PROTO_PATH, SERVICE, GrpcServer, descriptors, framed, messages, unframed
+from tests.servers.http2 import Http2Client
 from tests.servers.ports import free_port
 from tests.servers.raw import Message, RawClient
 
@@ -317,3 +319,24 @@ def test_http_1_0(served: Gateway) -> None:
         assert client.read_response("HEAD").status == 200
         client.send(b"HEAD /fail?code=5 HTTP/1.1\r\nHost: a\r\n\r\n")
         assert client.read_response("HEAD").status == 404
+
+
+# ---- from clients of HTTP/2
+
+
+def test_http_2(served: Gateway) -> None:
+    with Http2Client(served.port) as client:
+        answer = client.get("/hello?name=Ada")
+        assert (answer.status, answer.header("content-type"), answer.trailers) == (200, "application/json", [])
+        assert orjson.loads(answer.body) == {"message": "Hello Ada", "items": []}
+        assert answer.header("content-length") == str(len(answer.body))
+        for path in ("/fail?code=5", "/fail-in-trailers?code=5&after=1"):
+            answer = client.get(path)
+            assert (answer.status, answer.header("grpc-status")) == (404, "5")
+            assert orjson.loads(answer.body)["error"]["code"] == 5
+        assert client.get("/repeat?payload=abc&count=500").body == b'{"payload":"abc"}\n' * 500
+        assert client.get("/small?payload=" + "x" * 1100).status == 502
+        request = framed(m.RepeatRequest(payload=b"x" * 30_000, count=20))
+        answer = client.get(f"/web/{SERVICE}/Repeat", ("content-type", WEB[1]), method="POST", body=request)
+        found, trailers = parts_of(Message("", answer.headers, answer.body))
+        assert (answer.status, len(found), trailers["grpc-status"], answer.trailers) == (200, 20, "0", [])

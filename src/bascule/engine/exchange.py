@@ -1128,6 +1128,7 @@ class Exchange:
         self.state = X_ANSWERED
         if self.filter_body(body, True) < 0:
             self.state = X_SENT
+            self.trailers = None
             self.chain = self.chain.without_filters
             return self.respond(Response(500, {"error_msg": self.failure}), 0)
         cython.cast(object, r).detach()

@@ -197,9 +197,11 @@ class GrpcTranscode(Plugin):
         call: _Call | None = request.ctx.get(self.ctx_key)
         if call is None or call.frames is None:
             return None
-        if response.hold_limit:
-            return self._whole(call, response, chunk) if last else b""
-        return self._lines(call, response, chunk, last)
+        held = response.hold_limit > 0
+        out = self._whole(call, response, chunk) if held else self._lines(call, response, chunk, last)
+        if last:
+            response.trailers = []  # what they say was said above
+        return out
 
     def _whole(self, call: _Call, response: Response, body: bytes) -> bytes:
         """The answer to a call of one response message."""
