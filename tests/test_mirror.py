@@ -39,6 +39,7 @@ WHOLE_ROOM = {
     "engine/test_slow_clients.py",
     "engine/test_smuggling.py",
     "engine/test_websocket_frames.py",
+    "net/test_tls_files.py",
     "plugins/test_documented.py",
     "plugins/test_grpc_plugins.py",
     "snapshot/test_golden.py",

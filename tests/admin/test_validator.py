@@ -53,6 +53,7 @@ def validator():
         ("secrets", "vault/1", {"uri": "http://v:8200", "prefix": "p", "token": "t"}),
         ("protos", "1", {"content": 'syntax = "proto3"; message A { string x = 1; }'}),
         ("ssls", "1", {"cert": CERT, "key": KEY, "snis": ["a.com", "*.a.com"]}),
+        ("ssls", "1", {"cert": "$file:///nowhere/a.crt", "key": "$file:///nowhere/a.key", "sni": "a.com"}),
         ("stream_routes", "1", {"server_port": 9100, "upstream": {"nodes": {"a:1": 1}, "scheme": "tcp"}}),
         (
             "graphql_cost_decorations",

@@ -262,3 +262,44 @@ def test_a_mistake_in_a_library_is_a_failure_like_others(vault, monkeypatch):
         assert kept.told[0][ref("jack/key")].sentence.endswith("internal error: RuntimeError")
 
     play(script)
+
+
+def test_files_are_watched(tmp_path, caplog):
+    async def script(kept):
+        path, reference = tmp_path / "a", f"$file://{tmp_path / 'a'}"
+        path.write_text("one\n")
+        await kept.take(holder(reference, "$file://relative"))
+        assert kept.keeper.resolve(reference) == "one"
+        assert kept.keeper.details()["unresolved"] == [
+            {
+                "reference": "$file://relative",
+                "message": "$file://relative must have the form $file:///path with an absolute path",
+            }
+        ]
+        path.write_text("two")
+        await kept.until(lambda: kept.told[-1] == {reference: "two"})
+        path.unlink()
+        await kept.until(lambda: kept.keeper.details()["stale"])
+        assert kept.keeper.details()["stale"] == [
+            {"reference": reference, "message": f"{reference} can't be resolved: no such file or directory"}
+        ]
+        assert kept.keeper.resolve(reference) == "two"
+        path.write_text("three")
+        await kept.until(lambda: kept.told[-1] == {reference: "three"})
+        assert kept.keeper.details()["stale"] == []
+        await kept.take(holder())
+        assert kept.keeper.details()["references"] == 0
+
+    play(script, refresh_s=60, files_s=0.05)
+    assert "is resolved again" in caplog.text
+
+
+def test_a_file_that_was_never_there_is_found_when_it_comes(tmp_path):
+    async def script(kept):
+        path, reference = tmp_path / "a", f"$file://{tmp_path / 'a'}"
+        await kept.take(holder(reference))
+        assert isinstance(kept.keeper.resolve(reference), Unresolved)
+        path.write_text("one")
+        await kept.until(lambda: kept.told[-1] == {reference: "one"})
+
+    play(script, refresh_s=60, files_s=0.05)

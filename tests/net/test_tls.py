@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.servers.certificates import Certificates
 from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
 from tests.servers.raw import Closed, RawConnection, RawUpstream
+from tests.servers.tls import TlsConnection, blind, connect
 
 BIG = 3_000_000
 
@@ -88,46 +88,10 @@ class Served:
         }
 
     def context(self, **changes: Any) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(self.authority.ca.cert))
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        for name, value in changes.items():
-            setattr(context, name, value)
-        return context
+        return blind(**changes)
 
-    def connect(self, name: str | None, context: ssl.SSLContext | None = None, **options: Any) -> "TlsClient":
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        try:
-            return TlsClient((context or self.context()).wrap_socket(raw, server_hostname=name, **options))
-        except BaseException:
-            raw.close()
-            raise
-
-
-class TlsClient(RawConnection):
-    def __init__(self, sock: ssl.SSLSocket) -> None:
-        super().__init__(sock)
-        self.tls = sock
-
-    def __enter__(self) -> "TlsClient":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def get(self, host: str, path: str = "/") -> int:
-        self.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        return self.read_response().status
-
-    @property
-    def names(self) -> list[str]:
-        der = self.tls.getpeercert(binary_form=True)
-        assert der
-        return (
-            x509.load_der_x509_certificate(der)
-            .extensions.get_extension_for_class(x509.SubjectAlternativeName)
-            .value.get_values_for_type(x509.DNSName)
-        )
+    def connect(self, name: str | None, context: ssl.SSLContext | None = None, **options: Any) -> TlsConnection:
+        return connect(self.port, name, context, **options)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ from cryptography.hazmat.primitives import serialization
 
 from bascule.model.ssl import Ssl
 from bascule.model.upstream import UpstreamTls
-from bascule.snapshot.certificates import check_ssl, check_tls
+from bascule.snapshot.certificates import belong_together, check_ssl, check_tls
 from bascule.snapshot.faults import Faults
 from tests.snapshot.pem import make_pair
 
@@ -90,3 +90,10 @@ def test_what_an_upstream_is_shown():
     assert [(fault.path, fault.sentence) for fault in faults.found] == [
         ("$.upstream.tls.client_key", "doesn't belong to the certificate")
     ]
+
+
+def test_belong_together():
+    assert belong_together(CERT + RSA_CERT, KEY)
+    assert not belong_together(RSA_CERT + CERT, KEY)
+    assert not belong_together(CERT, "x")
+    assert not belong_together("x", KEY)

@@ -4,7 +4,9 @@ from bascule.snapshot.references import (
     Resolver,
     Unresolved,
     from_environment,
-    is_secret,
+    is_fetched,
+    is_file,
+    is_reference,
     left_open,
     may_refer,
     secrets_in,
@@ -48,6 +50,8 @@ def test_what_has_no_answer_is_told_with_its_place():
         (("b",), "$secret://vault/1/k: secret managers aren't asked here"),
     ]
     assert replaced.value == {"a": ["$env://A"], "b": "$secret://vault/1/k"}
+    replaced = Resolver(from_environment({})).replace("$file:///x")
+    assert replaced.faults == [((), "$file:///x: files aren't read here")]
 
 
 def test_where_it_is_only_checked_secrets_are_left_open():
@@ -74,8 +78,13 @@ def test_secrets_are_looked_up_as_they_are_now():
 def test_secrets_in():
     value = {"a": "$SECRET://vault/1/k", "b": ["$secret://aws/1/x", "$env://A", "x$secret://y"], "$secret://z": 1}
     assert list(secrets_in(value)) == ["$SECRET://vault/1/k", "$secret://aws/1/x"]
-    assert is_secret("$Secret://x")
-    assert not is_secret("secret://x")
+    assert is_fetched("$Secret://x")
+    assert is_fetched("$File:///x")
+    assert not is_fetched("secret://x")
+    assert is_file("$FILE:///x")
+    assert not is_file("$secret://x")
+    assert is_reference("$file:///x")
+    assert not is_reference("x $file:///x")
 
 
 def test_may_refer():

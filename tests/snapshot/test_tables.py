@@ -7,6 +7,7 @@ from bascule.model.change import Change
 from bascule.snapshot.references import from_environment
 from bascule.snapshot.tables import Tables
 from tests.snapshot.bench import BareHost, Bench, FakeRegistry, make_plugin
+from tests.snapshot.pem import make_pair
 
 UP = {"nodes": {"a:1": 1}}
 
@@ -357,3 +358,18 @@ def test_what_is_replaced_goes_without_the_garbage_collector(bench):
         assert cache() is None
     finally:
         gc.enable()
+
+
+def test_a_certificate_waits_for_its_key_but_is_closed_without_its_secret(bench):
+    (old_cert, old_key), (new_cert, new_key) = make_pair("a.test"), make_pair("a.test")
+    bench.tell(cert=old_cert, key=old_key)
+    references = {"cert": "$secret://vault/1/app/cert", "key": "$secret://vault/1/app/key"}
+    assert bench.put("ssls", "1", sni="a.test", **references) == []
+    old = bench.tables.sni.find("a.test")
+    assert old.pairs == ((old_cert, old_key),)
+    assert len(bench.tell(cert=new_cert)) == 1
+    assert bench.tables.sni.find("a.test") is old
+    assert bench.tell(key=new_key) == []
+    assert bench.tables.sni.find("a.test").pairs == ((new_cert, new_key),)
+    assert len(bench.tell(key=None)) == 1
+    assert bench.tables.sni.find("a.test") is None

@@ -20,7 +20,7 @@ _ATTRIBUTE = {
     "ldap-auth": "user_dn",
     "ldap-auth-advanced": "user_dn",
 }
-_REFERENCES = ("$secret://", "$env://")
+_REFERENCES = ("$secret://", "$env://", "$file://")
 _FOLDER = "consumers/"
 _MANY = 200  # entries that are read all at once, and unsealed in another thread
 

@@ -1,4 +1,5 @@
-"""What `$secret://` references stand for: fetched from secret managers, kept, and asked for again in time.
+"""What `$secret://` and `$file://` references stand for: fetched from secret managers and files, kept, and asked for
+again in time.
 
 Workers are told each answer before the change that needs it, if the manager is quick enough, and each later one when
 it comes. A manager that doesn't answer takes nothing away: what it said before goes on counting. One that answers that
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,20 +22,23 @@ from pydantic import ValidationError
 
 from bascule.control.configuration import PackedChange
 from bascule.control.secret_managers.aws import Aws
+from bascule.control.secret_managers.files import FORM as FILE_FORM
+from bascule.control.secret_managers.files import Files, path_of
 from bascule.control.secret_managers.gcp import Gcp
 from bascule.control.secret_managers.manager import SecretFailure, SecretManager
 from bascule.control.secret_managers.vault import Vault
 from bascule.errors.sentences import sentences
 from bascule.model.change import Change
 from bascule.model.secret import MANAGERS, AwsSecret, GcpSecret, VaultSecret
-from bascule.snapshot.references import Resolver, Unresolved, from_environment, may_refer, secrets_in
+from bascule.snapshot.references import Resolver, Unresolved, from_environment, is_file, may_refer, secrets_in
 
 log = logging.getLogger("bascule.secrets")
 
 Answer = str | Unresolved
 Item = tuple[str, str]
 FIRST_RETRY_S = 1.0
-_MENTIONED = re.compile(rb'"\$secret://', re.IGNORECASE)
+_MENTIONED = re.compile(rb'"\$(secret|file)://', re.IGNORECASE)
+FILES = "files"  # stands where others name their manager
 FORM = 'must have the form $secret://manager/id/key with a manager "vault", "aws" or "gcp"'
 
 
@@ -49,8 +54,8 @@ def _references(value: Any) -> frozenset[str]:
 
 @dataclass(slots=True)
 class _Entry:
-    """`manager`: "vault/1", None for a reference that can't be one; `due`: when to ask next; `trouble`: why it could
-    not be asked for anew."""
+    """`manager`: "vault/1" or "files", None for a reference that can't be one; `due`: when to ask next; `trouble`: why
+    it could not be asked for anew."""
 
     manager: str | None
     key: str
@@ -64,7 +69,8 @@ class _Entry:
 
 class SecretKeeper:
     """`tell` is given what has changed: reference -> text, or why there is none. What was fetched is asked for again
-    after `refresh_s`; what could not be fetched after 1 s, 2 s, and so on up to `retry_s`."""
+    after `refresh_s`; what could not be fetched after 1 s, 2 s, and so on up to `retry_s`. Files are looked at every
+    `files_s`."""
 
     def __init__(
         self,
@@ -73,11 +79,14 @@ class SecretKeeper:
         *,
         refresh_s: float = 300.0,
         retry_s: float = 60.0,
+        files_s: float = 1.0,
     ) -> None:
         self._tell = tell
         self._environment = Resolver(from_environment(environ))
         self._refresh_s = refresh_s
         self._retry_s = retry_s
+        self._files_s = files_s
+        self._files = Files()
         self._entries: dict[str, _Entry] = {}
         self._held: dict[Item, frozenset[str]] = {}
         self._resources: dict[str, Any] = {}  # "vault/1" -> its value
@@ -125,6 +134,7 @@ class SecretKeeper:
                 item = change.kind, change.id
                 before = self._held.get(item, frozenset())
                 self._held[item] = before | found
+                self._files.note(item, [change.value], more=True)
                 for reference in found - before:
                     new |= self._hold(reference)
         if not new:
@@ -143,8 +153,10 @@ class SecretKeeper:
             before = self._held.get(item)
             if before is None:
                 continue
-            values = [packed.value for packed in versions(*item) if packed.value is not None]
-            found = frozenset(one for value in values if may_refer(value) for one in secrets_in(orjson.loads(value)))
+            packed = [one.value for one in versions(*item) if one.value is not None]
+            values = [orjson.loads(value) for value in packed if may_refer(value)]
+            found = frozenset(secrets_in(values))
+            self._files.note(item, values)
             for reference in before - found:
                 self._let_go(reference)
             if found:
@@ -170,14 +182,24 @@ class SecretKeeper:
         if entry is not None:
             entry.users += 1
             return set()
+        if is_file(reference):
+            path = path_of(reference)
+            if path is None:
+                self._refuse(reference, FILE_FORM)
+            else:
+                self._entries[reference] = _Entry(FILES, path, 1)
+            return {reference}
         manager, _, rest = reference.partition("://")[2].partition("/")
         id, _, key = rest.partition("/")
         if manager not in MANAGERS or not id or not key:
-            self._entries[reference] = _Entry(None, "", 1, Unresolved(f"{reference} {FORM}"))
-            self._tell(self.answers_of([reference]))
+            self._refuse(reference, FORM)
         else:
             self._entries[reference] = _Entry(f"{manager}/{id}", key, 1)
         return {reference}
+
+    def _refuse(self, reference: str, form: str) -> None:
+        self._entries[reference] = _Entry(None, "", 1, Unresolved(f"{reference} {form}"))
+        self._tell(self.answers_of([reference]))
 
     def answers_of(self, references: Iterable[str]) -> dict[str, Answer]:
         found = ((reference, self._entries[reference].answer) for reference in references)
@@ -188,6 +210,8 @@ class SecretKeeper:
         entry.users -= 1
         if not entry.users:
             del self._entries[reference]
+            if entry.manager == FILES:
+                self._files.forget(entry.key)
 
     def _use_manager(self, id: str, value: Any) -> set[str]:
         """A `secrets` resource came, changed or went; the references that lead to it."""
@@ -252,6 +276,8 @@ class SecretKeeper:
 
     async def _fetch(self, manager: str, keys: set[str]) -> dict[str, str | SecretFailure]:
         try:
+            if manager == FILES:
+                return await self._files.fetch(keys)
             return await self._manager(manager).fetch(keys)
         except SecretFailure as failure:
             return dict.fromkeys(keys, failure)
@@ -266,14 +292,19 @@ class SecretKeeper:
             elif isinstance(entry.answer, str) and entry.answer != found:
                 log.warning("%s has changed", reference)
             entry.answer, entry.failures, entry.trouble = found, 0, None
-            entry.due = now + self._refresh_s
+            entry.due = self._next_look(now) if entry.manager == FILES else now + self._refresh_s
             return
         sentence = f"{reference} can't be resolved: {found}"
         if found.gone or not isinstance(entry.answer, str):
             entry.answer = Unresolved(sentence)
         entry.trouble = sentence
-        entry.due = now + min(self._retry_s, FIRST_RETRY_S * 2 ** min(entry.failures, 20))
+        retry_s = min(self._retry_s, FIRST_RETRY_S * 2 ** min(entry.failures, 20))
+        entry.due = self._next_look(now) if entry.manager == FILES else now + retry_s
         entry.failures += 1
+
+    def _next_look(self, now: float) -> float:
+        """The same moment for all files: of a pair, both."""
+        return (math.floor(now / self._files_s) + 1) * self._files_s
 
     def _manager(self, id: str) -> SecretManager[Any]:
         """Made when it is first asked. Raises SecretFailure."""

@@ -35,7 +35,7 @@ Str = Annotated[str, Strict()]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
 Seconds = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Json = dict[str, Any]
-_SECRET = re.compile(r"\$(env|secret)://", re.IGNORECASE)
+_SECRET = re.compile(r"\$(env|secret|file)://", re.IGNORECASE)
 
 
 class Model(BaseModel):

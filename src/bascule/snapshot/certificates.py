@@ -5,18 +5,17 @@ cryptography is imported by the first certificate: workers start sooner, and wit
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bascule.model.ssl import Ssl
 from bascule.model.upstream import UpstreamTls
 from bascule.snapshot.faults import Faults
+from bascule.snapshot.references import is_reference
 
 if TYPE_CHECKING:
     from cryptography import x509
 
-_REFERENCE = re.compile(r"\$(env|secret)://", re.IGNORECASE)
 _NO_CERT = "failed to parse cert: PEM_read_bio_X509_AUX() failed"
 _NO_KEY = "failed to parse key: PEM_read_bio_PrivateKey() failed"
 _MISMATCH = "failed to parse key: the key and the cert don't belong together"
@@ -29,7 +28,7 @@ def check_ssl(ssl: Ssl, faults: Faults) -> None:
     for index, (cert, key) in enumerate(zip(ssl.certs or (), ssl.keys or (), strict=True)):
         before = f"failed to handle cert-key pair[{index + 1}]: "
         _check_pair(cert, key, ("certs", index), ("keys", index), before, faults)
-    if ssl.client is not None and not _REFERENCE.match(ssl.client.ca) and not _certificates(ssl.client.ca):
+    if ssl.client is not None and not is_reference(ssl.client.ca) and not _certificates(ssl.client.ca):
         faults.add(("client", "ca"), _sentence(ssl.client.ca, "certificate"), _NO_CERT, semantic=True)
 
 
@@ -39,7 +38,7 @@ def check_tls(tls: UpstreamTls | None, parts: Sequence[str], faults: Faults) -> 
         return
     at = (*parts, "tls")
     authorities = tls.ca_certs
-    if authorities is not None and not _REFERENCE.match(authorities) and not _certificates(authorities):
+    if authorities is not None and not is_reference(authorities) and not _certificates(authorities):
         faults.add((*at, "ca_certs"), _sentence(authorities, "certificate"), _NO_CERT, semantic=True)
     if tls.client_cert is not None and tls.client_key is not None:
         _check_pair(tls.client_cert, tls.client_key, (*at, "client_cert"), (*at, "client_key"), "", faults)
@@ -47,17 +46,23 @@ def check_tls(tls: UpstreamTls | None, parts: Sequence[str], faults: Faults) -> 
 
 def _check_pair(cert: str, key: str, cert_at: Parts, key_at: Parts, before: str, faults: Faults) -> None:
     """A secret reference is somebody else's to check. `before`: how APISIX begins its text."""
-    referred = _REFERENCE.match(cert) is not None
+    referred = is_reference(cert)
     certificates = [] if referred else _certificates(cert)
     if not certificates and not referred:
         faults.add(cert_at, _sentence(cert, "certificate"), before + _NO_CERT, semantic=True)
-    if _REFERENCE.match(key):
+    if is_reference(key):
         return
     public = _public_key(key)
     if public is None:
         faults.add(key_at, _sentence(key, "private key"), before + _NO_KEY, semantic=True)
     elif certificates and public != _spki(certificates[0]):
         faults.add(key_at, "doesn't belong to the certificate", before + _MISMATCH, semantic=True)
+
+
+def belong_together(cert: str, key: str) -> bool:
+    """Whether both can be read, and the key is that of the first certificate."""
+    certificates = _certificates(cert)
+    return bool(certificates) and _public_key(key) == _spki(certificates[0])
 
 
 def _certificates(pem: str) -> list[x509.Certificate]:

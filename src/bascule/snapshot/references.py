@@ -1,6 +1,8 @@
-"""References in configured strings: `$env://NAME[/key]` and `$secret://manager/id/key…`, and what they stand for.
+"""References in configured strings: `$env://NAME[/key]`, `$secret://manager/id/key…`, `$file:///path`, and what they
+stand for.
 
-What environment variables say is known in every process; what secret managers say is fetched by the supervisor.
+What environment variables say is known in every process; what secret managers and files say is fetched by the
+supervisor, which may read what workers may not.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-_REFERENCE = re.compile(r"\$(env|secret)://", re.IGNORECASE)
-_SECRET = "$secret://"
+_REFERENCE = re.compile(r"\$(env|secret|file)://", re.IGNORECASE)
+_FETCHED = ("$secret://", "$file://")
+_NOT_HERE = ("secret managers aren't asked", "files aren't read")
 Parts = tuple[str | int, ...]
 
 
@@ -31,8 +34,8 @@ def from_environment(environ: Mapping[str, str]) -> Resolve:
     """`$env://NAME` -> the variable; `$env://NAME/key` -> that member of the JSON object in the variable."""
 
     def resolve(reference: str) -> str | Unresolved:
-        if is_secret(reference):
-            return Unresolved(f"{reference}: secret managers aren't asked here", open=True)
+        if is_fetched(reference):
+            return Unresolved(f"{reference}: {_NOT_HERE[is_file(reference)]} here", open=True)
         name, _, key = reference.partition("://")[2].partition("/")
         value = environ.get(name)
         if value is None:
@@ -51,11 +54,11 @@ def from_environment(environ: Mapping[str, str]) -> Resolve:
 
 
 def with_secrets(environ: Mapping[str, str], secrets: Mapping[str, str | Unresolved]) -> Resolve:
-    """Also `$secret://`, from what was fetched: a mapping that its owner changes as time goes on."""
+    """Also `$secret://` and `$file://`, from what was fetched: a mapping that its owner changes as time goes on."""
     environment = from_environment(environ)
 
     def resolve(reference: str) -> str | Unresolved:
-        if not is_secret(reference):
+        if not is_fetched(reference):
             return environment(reference)
         return secrets.get(reference, Unresolved(f"{reference} can't be resolved: it was not fetched yet"))
 
@@ -72,8 +75,17 @@ def left_open(resolve: Resolve) -> Resolve:
     return lenient
 
 
-def is_secret(text: str) -> bool:
-    return text[: len(_SECRET)].lower() == _SECRET
+def is_reference(text: str) -> bool:
+    return _REFERENCE.match(text) is not None
+
+
+def is_fetched(text: str) -> bool:
+    """Whether it is the supervisor that knows what this stands for."""
+    return text[:10].lower().startswith(_FETCHED)
+
+
+def is_file(text: str) -> bool:
+    return text[:8].lower() == "$file://"
 
 
 def may_refer(packed: bytes) -> bool:
@@ -82,9 +94,9 @@ def may_refer(packed: bytes) -> bool:
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """Every `$secret://` reference in a value."""
+    """Every `$secret://` and `$file://` reference in a value."""
     if isinstance(value, str):
-        if is_secret(value):
+        if is_fetched(value):
             yield value
     elif isinstance(value, dict):
         for inner in value.values():

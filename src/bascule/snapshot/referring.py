@@ -1,4 +1,4 @@
-"""Which items hold which `$secret://` references."""
+"""Which items hold which `$secret://` and `$file://` references."""
 
 from __future__ import annotations
 

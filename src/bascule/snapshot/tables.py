@@ -203,19 +203,24 @@ class Tables:
             return self._commit(self._prepare_all(changes, anew=True))
 
     def refresh_references(self, changed: Collection[str]) -> Applied:
-        """Compiles anew what holds one of these `$secret://` references, which stand for something else now. Other
+        """Compiles anew what holds one of these fetched references, which stand for something else now. Other
         plugins of the same items stay as they are. An item with a reference that stands for nothing any more isn't
-        served as it was: what it guards with a secret that was withdrawn is closed."""
+        served as it was: what it guards with a secret that was withdrawn is closed. A certificate whose key didn't come
+        yet is served as before."""
         items = self._referring.items(changed)
         errors: tuple[ConfigError, ...] = ()
         with _gc_paused(len(items) >= _BULK):
             served = {item: record for item in items if (record := self._good(item)) is not None}
             newest = {item: self._state.broken[item].change for item in items if item in self._state.broken}
-            if served:
-                changes = {item: _change_of(*item, record) for item, record in served.items()}
-                errors = self._commit(self._prepare_all(changes, anew=True, keep=False)).errors
+            withdrawn = {one for one in changed if self.resolved(one) is None}
+            closed = set(self._referring.items(withdrawn))
+            for keep in (False, True):
+                of = [item for item in served if (item[0] == "ssls" and item not in closed) is keep]
+                if of:
+                    changes = {item: _change_of(*item, served[item]) for item in of}
+                    errors += self._commit(self._prepare_all(changes, anew=True, keep=keep)).errors
             if newest:
-                errors = self._commit(self._prepare_all(newest, anew=True)).errors
+                errors += self._commit(self._prepare_all(newest, anew=True)).errors
         return Applied(self.generation, errors)
 
     def _good(self, item: Item) -> Record | None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 PUBLISHED = ("qeddd145sfvddff3", "edd1c9f0985e76a2")  # in the config.yaml that APISIX ships; no secret
-_REFERENCES = ("$secret://", "$env://")
+_REFERENCES = ("$secret://", "$env://", "$file://")
 _BLOCK = 16
 _SHORTEST = 24  # base64 of one block
 Change = Callable[[str], str]
