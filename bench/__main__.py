@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import grpc, memory, propagation, report, speed, tables, tls
+from bench import grpc, memory, propagation, report, speed, tables, tls, websocket
 from bench.load import LoadFailed
 from bench.peers import available
 from bench.speed import Bench
@@ -34,6 +34,7 @@ SCENARIOS = {
     "certificates": tls.certificates,
     "tables": tables.tables,
     "propagation": propagation.propagation,
+    "websocket": websocket.websocket,
 }
 
 

@@ -19,6 +19,7 @@ TITLES = {
     "tls-handshakes": "A full TLS 1.3 handshake for each request",
     "tls-connections": "10,000 idle TLS connections",
     "certificates": "10,000 certificates",
+    "websocket": "WebSockets: echoed messages of 128 bytes",
     "tables": "100,000 routes",
     "propagation": "Live configuration: 10,000 routes, two workers, the embedded store",
 }
@@ -28,6 +29,7 @@ NAMES = {
     "traefik": "Traefik",
     "caddy": "Caddy",
     "bascule + 3 plugins": "Bascule with 3 plugins",
+    "bascule + frames": "Bascule with websocket-limit",
 }
 
 

@@ -3,6 +3,7 @@ cimport cython
 cdef enum:
     TICK_US = 50000
     WHEEL = 4096
+    BUSY = 8                    # events of one wait: likely more come meanwhile
 
 cdef class Handle:
     cdef int fd                     # -1: closed
@@ -24,6 +25,7 @@ cdef class Poller:
     cdef long tick                  # now in units of TICK_US
     cdef void* wheel[WHEEL]
     cdef long armed                 # handles in the wheel
+    cdef bint dozing                # there is little to do: no look before the next wait
     cdef list foreign               # (descriptor, events) of asyncio's own descriptors in this turn
     cdef list pending               # handles to be called with events 0 before sleeping again
     cdef public object on_error     # called with (exception, handle) for what an event handler let through

@@ -215,10 +215,15 @@ class Poller:
         fd: cython.int
         generation: cython.uint
         h: Handle
-        n = cnet.epoll_wait(self.epoll, events, 256, 0)
+        # Other threads run only while there is nothing to do. Finding that out costs a system call, which is saved
+        # while the waits bring few events.
+        n = 0
+        if not self.dozing or timeout_ms == 0 or len(self.pending):
+            n = cnet.epoll_wait(self.epoll, events, 256, 0)
         if n == 0 and timeout_ms != 0 and len(self.pending) == 0:
-            with cython.nogil:  # other threads run only while there is nothing to do
+            with cython.nogil:
                 n = cnet.epoll_wait(self.epoll, events, 256, timeout_ms)
+            self.dozing = n < BUSY
         self.now = now_us()
         for i in range(n):
             generation = cython.cast(cython.uint, events[i].data.u64 >> 32)
