@@ -50,11 +50,11 @@ class Bench:
         self._routes: dict[str, dict[str, Any]] = {}
         self._names = map("/t{}".format, itertools.count())
 
-    def route(self, *addresses: str, **upstream: Any) -> str:
+    def route(self, *addresses: str, plugins: dict[str, Any] | None = None, **upstream: Any) -> str:
         """The path prefix of a new route."""
         path = next(self._names)
         conf = {"http2": True, "nodes": dict.fromkeys(addresses, 1), **upstream}
-        self._routes[path] = {"id": path[1:], "uri": f"{path}*", "upstream": conf}
+        self._routes[path] = {"id": path[1:], "uri": f"{path}*", "upstream": conf, "plugins": plugins or {}}
         self.gateway.reload({"routes": list(self._routes.values())})
         return path
 
@@ -289,6 +289,41 @@ def test_what_was_not_processed_is_sent_again(way: str, bench: Bench, http2_upst
     path = bench.route(upstream.address)
     assert bench.get(path, "POST", b"hello").body == b"hello"
     assert len(upstream.connections) == 2
+
+
+def test_a_body_that_a_plugin_held_is_sent_again(bench: Bench, http2_upstream: Play) -> None:
+    def script(peer: Http2Peer) -> None:
+        for _ in range(2):
+            peer.reset(peer.read_request().stream, REFUSED_STREAM)
+        answering(peer)
+
+    upstream = http2_upstream(script, answering)
+    reads = {"request-validation": {"body_schema": {"type": "object"}}}
+    path = bench.route(upstream.address, plugins=reads)
+    with bench.gateway.client() as client:
+        for framing in (b"Content-Length: 7\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n7\r\n"):
+            head = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" % path.encode()
+            end = b"\r\n0\r\n\r\n" if b"chunked" in framing else b""
+            client.send(head + framing + b'{"a":1}' + end)
+            answer = client.read_response()
+            assert (answer.status, answer.body) == (200, b'{"a":1}')
+    assert len(upstream.connections) == 3
+
+
+def test_a_proxy_header_goes_before_a_connection_of_one_client(
+    bench: Bench, raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    heads = []
+
+    def script(connection: RawConnection) -> None:
+        heads.append(connection.read_until(b"\r\n"))
+        answering(Http2Peer(connection))
+
+    upstream = raw_upstream(script)
+    path = bench.route(upstream.address, proxy_protocol="v1")
+    with bench.gateway.client() as client:
+        assert [client.request("POST", path, body=b"x").body for _ in range(2)] == [b"x", b"x"]
+    assert [head[:20] for head in heads] == [b"PROXY TCP4 127.0.0.1"] * 2
 
 
 def test_an_upstream_that_always_refuses_is_not_asked_for_ever(bench: Bench, http2_upstream: Play) -> None:
