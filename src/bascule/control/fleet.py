@@ -25,6 +25,7 @@ GROWING = (
     "turned_away",
     "tls_handshakes",
     "tls_resumptions",
+    "http2_streams",
 )
 
 

@@ -51,6 +51,8 @@ def set_gateway_metrics(
     gauge("bascule_refused_heads", "Requests whose head was refused", fleet.total("refused_heads"))
     refused_proxies = fleet.total("refused_proxies")
     gauge("bascule_refused_proxies", "Connections without the PROXY header that was due", refused_proxies)
+    gauge("bascule_http2_connections", "Open HTTP/2 connections of clients", fleet.total("http2_connections"))
+    gauge("bascule_http2_streams", "Requests that came by HTTP/2", fleet.total("http2_streams"))
     gauge("bascule_tls_handshakes", "TLS handshakes with clients", fleet.total("tls_handshakes"))
     gauge(
         "bascule_tls_resumptions", "Those of them that went on with an earlier session", fleet.total("tls_resumptions")

@@ -91,8 +91,7 @@ cdef class Core:
     cdef int count_failure(self, str reason)    # of a TLS handshake
     cdef readonly long http2_connections    # open ones
     cdef readonly long long http2_streams
-    cdef readonly dict http2_failures       # reason -> how often
-    cdef int http2_failed(self, str reason)
+    cdef int http2_failed(self, str reason)     # counts what a client did wrong
     cdef int need_out(self, int n)
     cdef int fresh_date(self) noexcept
     cdef Upstream acquire(self, Exchange x, Endpoint e, UpstreamPlan plan)

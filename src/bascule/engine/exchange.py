@@ -61,9 +61,7 @@ class Core:
 
     @cython.cfunc
     def http2_failed(self, reason: str) -> cython.int:
-        """Counts what an HTTP/2 client did wrong."""
-        self.http2_failures[reason] = self.http2_failures.get(reason, 0) + 1
-        return 0
+        raise NotImplementedError
 
     @cython.cfunc
     def need_out(self, n: cython.int) -> cython.int:

@@ -21,6 +21,7 @@ from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.address import local_host
 from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_CANCEL,
+    NGHTTP2_CONTINUATION,
     NGHTTP2_DATA,
     NGHTTP2_DATA_FLAG_EOF,
     NGHTTP2_DATA_FLAG_NO_COPY,
@@ -38,6 +39,7 @@ from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_HEADERS,
     NGHTTP2_INTERNAL_ERROR,
     NGHTTP2_NO_ERROR,
+    NGHTTP2_PRIORITY,
     NGHTTP2_PROTOCOL_ERROR,
     NGHTTP2_RST_STREAM,
     NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE,
@@ -48,6 +50,7 @@ from cython.cimports.bascule.net.nghttp2 import (
     nghttp2_data_provider,
     nghttp2_data_source,
     nghttp2_frame,
+    nghttp2_frame_hd,
     nghttp2_http2_strerror,
     nghttp2_option,
     nghttp2_option_new,
@@ -57,6 +60,7 @@ from cython.cimports.bascule.net.nghttp2 import (
     nghttp2_session,
     nghttp2_session_callbacks,
     nghttp2_session_callbacks_new,
+    nghttp2_session_callbacks_set_on_begin_frame_callback,
     nghttp2_session_callbacks_set_on_begin_headers_callback,
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback,
     nghttp2_session_callbacks_set_on_frame_recv_callback,
@@ -176,6 +180,25 @@ def on_invalid_header(
 ) -> cython.int:
     nghttp2_submit_rst_stream(session, 0, frame.hd.stream_id, NGHTTP2_PROTOCOL_ERROR)
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_begin_frame(
+    session: cython.pointer(nghttp2_session),
+    head: cython.pointer(cython.const[nghttp2_frame_hd]),
+    user: cython.p_void,
+) -> cython.int:
+    """Frames that on_frame isn't called for."""
+    conn: Http2Connection
+    if head.type != NGHTTP2_PRIORITY and head.type <= NGHTTP2_CONTINUATION:
+        return 0
+    conn = cython.cast(Http2Connection, user)
+    try:
+        conn.charge(cython.address(conn.noise), 1, "flood")
+        return 0
+    except BaseException as error:
+        return broken(conn, error)
 
 
 @cython.cfunc
@@ -384,6 +407,7 @@ def prepare() -> cython.int:
     if nghttp2_session_callbacks_new(cython.address(CALLBACKS)) or nghttp2_option_new(cython.address(OPTION)):
         raise MemoryError
     nghttp2_session_callbacks_set_on_begin_headers_callback(CALLBACKS, on_begin_headers)
+    nghttp2_session_callbacks_set_on_begin_frame_callback(CALLBACKS, on_begin_frame)
     nghttp2_session_callbacks_set_on_header_callback(CALLBACKS, on_header)
     nghttp2_session_callbacks_set_on_invalid_header_callback(CALLBACKS, on_invalid_header)
     nghttp2_session_callbacks_set_on_frame_recv_callback(CALLBACKS, on_frame)
@@ -509,7 +533,6 @@ class Http2Connection(Stream):
         if timer == T_NOTICE:
             self.last_call()
         elif timer == T_FIELDS:
-            self.core.http2_failed("header timeout")
             self.calm("header timeout")
         elif timer == T_IDLE:
             self.readable = True  # a request that has come just now is answered

@@ -29,6 +29,7 @@ cdef class Engine(Core):
     cdef int trust(self, UpstreamPlan plan)
     cdef int secure(self, Stream u, Endpoint e, UpstreamPlan plan, str name, bytes protocols)
     cdef object tls_failures        # counter by reason
+    cdef object http2_failures      # a counter, by reason
 
 cdef class Listener(Handle):
     cdef Engine engine

@@ -142,7 +142,6 @@ class Engine(Core):
             raise MemoryError
         self.spare = []
         self.tunnels = {}
-        self.http2_failures = {}
         self.endpoints = {}
         self.upstream_plans = {}
         self.listeners = []
@@ -184,6 +183,7 @@ class Engine(Core):
         self.tls_failures = metrics.counter(
             "bascule_tls_handshake_failures", "TLS handshakes with clients that failed", ("reason",)
         )
+        self.http2_failures = metrics.counter("bascule_http2_failures", "What HTTP/2 clients did wrong", ("reason",))
         self.tls_server = TlsServer(
             self.identity,
             protocols=settings.tls_protocols,
@@ -256,6 +256,11 @@ class Engine(Core):
     @cython.cfunc
     def count_failure(self, reason: str) -> cython.int:
         self.tls_failures.child((reason,)).inc()
+        return 0
+
+    @cython.cfunc
+    def http2_failed(self, reason: str) -> cython.int:
+        self.http2_failures.child((reason,)).inc()
         return 0
 
     def make_host(self, plugin: str, holder: str):
@@ -598,7 +603,6 @@ class Engine(Core):
             "tls_resumptions": self.resumptions,
             "http2_connections": self.http2_connections,
             "http2_streams": self.http2_streams,
-            "http2_failures": dict(self.http2_failures),
             "endpoints": len(self.endpoints),
         }
 
