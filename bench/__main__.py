@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import grpc, memory, propagation, report, speed, tables, tls, websocket
+from bench import grpc, http2, memory, propagation, report, speed, tables, tls, websocket
 from bench.load import LoadFailed
 from bench.peers import available
 from bench.speed import Bench
@@ -29,6 +29,7 @@ SCENARIOS = {
     "idle": memory.idle,
     "connections": memory.connections,
     "tls": tls.keepalive,
+    "http2": http2.http2,
     "tls-handshakes": tls.handshakes,
     "tls-connections": tls.connections,
     "certificates": tls.certificates,

@@ -43,7 +43,7 @@ def _start(
     return Peer(name, port, process)
 
 
-def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None) -> Peer:
+def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None, *, http2: bool = False) -> Peer:
     """nginx with buffers that hold a 100 KB body, so that it never waits for a slow reader or writes to disk.
 
     With `pair` it serves TLS too.
@@ -51,8 +51,10 @@ def nginx(site: Site, directory: Path, cpus: str, pair: Pair | None = None) -> P
     port = free_port()
     tls_port = free_port() if pair else 0
     options = " reuseport backlog=4096"
+    protocols = "ssl http2" if http2 else "ssl"
     secure = (
-        f"listen 127.0.0.1:{tls_port} ssl{{options}}; ssl_certificate {pair.cert}; ssl_certificate_key {pair.key};\n"
+        f"listen 127.0.0.1:{tls_port} {protocols}{{options}};\n"
+        f"    ssl_certificate {pair.cert}; ssl_certificate_key {pair.key};\n"
         "    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:all:10m; ssl_session_tickets off;\n"
         if pair
         else "{options:.0s}"
@@ -90,8 +92,15 @@ http {{
     return peer
 
 
-def haproxy(site: Site, directory: Path, cpus: str) -> Peer:
+def haproxy(site: Site, directory: Path, cpus: str, pair: Pair | None = None) -> Peer:
+    """With `pair` it serves HTTP/2 over TLS too."""
     port = free_port()
+    tls_port = free_port() if pair else 0
+    secure = ""
+    if pair:
+        both = directory / "pair.pem"
+        both.write_text(pair.cert.read_text() + pair.key.read_text())
+        secure = f"bind 127.0.0.1:{tls_port} ssl crt {both} alpn h2,http/1.1 backlog 4096"
     (directory / "routes.map").write_text("".join(f"{host}{path} pool\n" for host in HOSTS for path in PATHS))
     # haproxy refuses to start when it can't have two open files for each connection.
     max_connections = min(30_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1000) // 2)
@@ -109,6 +118,7 @@ defaults
     http-reuse always
 frontend main
     bind 127.0.0.1:{port} backlog 4096
+    {secure}
     option forwardfor
     http-request set-header X-Real-IP %[src]
     http-request set-header X-Forwarded-Proto http
@@ -122,7 +132,9 @@ backend pool
 backend none
     http-request deny deny_status 404
 """)
-    return _start("haproxy", ["/usr/sbin/haproxy", "-db", "-f", str(conf)], directory, port, cpus)
+    peer = _start("haproxy", ["/usr/sbin/haproxy", "-db", "-f", str(conf)], directory, port, cpus)
+    peer.tls_port = tls_port
+    return peer
 
 
 def envoy(site: Site, directory: Path, cpus: str, *, grpc: bool = False) -> Peer:

@@ -33,7 +33,7 @@ def _both(bench: Bench, scenario: str, stack: ExitStack) -> list[tuple[str, Peer
     pair = Certificates(bench.directory / scenario / "certs", ("localhost", *HOSTS)).server
     peers = [("nginx", nginx(site, bench.folder(f"{scenario}/nginx"), GATEWAY_CPUS, pair))]
     stack.callback(peers[0][1].stop)
-    resources = _with_certificates(site, {"localhost": pair})
+    resources = with_certificates(site, {"localhost": pair})
     gateway = start_bascule(
         "bascule", resources, bench.folder(f"{scenario}/bascule"), GATEWAY_CPUS, tls_port=free_port()
     )
@@ -44,7 +44,7 @@ def _both(bench: Bench, scenario: str, stack: ExitStack) -> list[tuple[str, Peer
     return peers
 
 
-def _with_certificates(site: Site, pairs: dict[str, Pair]) -> dict[str, Any]:
+def with_certificates(site: Site, pairs: dict[str, Pair]) -> dict[str, Any]:
     resources = bascule_resources(site)
     resources["ssls"] = [
         {"id": f"s{number}", "sni": name, **pair.texts} for number, (name, pair) in enumerate(pairs.items())
@@ -128,13 +128,13 @@ def certificates(bench: Bench) -> dict[str, Any]:
         pairs = {name: authority.issue(name, (name,)) for name in names}
         one = start_bascule(
             "one",
-            _with_certificates(site, {names[0]: pairs[names[0]]}),
+            with_certificates(site, {names[0]: pairs[names[0]]}),
             bench.folder("certificates/one"),
             GATEWAY_CPUS,
             tls_port=free_port(),
         )
         stack.callback(one.stop)
-        resources = _with_certificates(site, pairs)
+        resources = with_certificates(site, pairs)
         many = start_bascule("many", resources, bench.folder("certificates/many"), GATEWAY_CPUS, tls_port=free_port())
         load_s, change_ms = _compiled(resources["ssls"])
         stack.callback(many.stop)

@@ -2,13 +2,15 @@
 
 import json
 import re
+import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.servers.certificates import Certificates
 from tests.servers.gateway import Gateway
 from tests.servers.http2 import (
     CANCEL,
@@ -27,7 +29,8 @@ from tests.servers.http2 import (
     settings,
     window_update,
 )
-from tests.servers.raw import Message, RawConnection, RawUpstream, response
+from tests.servers.ports import free_port
+from tests.servers.raw import Message, RawClient, RawConnection, RawUpstream, response
 from tests.servers.switchboard import Switchboard, body_of
 
 BLOCK = bytes(range(256)) * 256
@@ -510,6 +513,52 @@ def test_a_goaway_of_the_client_ends_the_connection_after_its_streams(client: Ht
     go.set()
     assert client.wait(stream).body == b"last"
     assert client.is_closed()
+
+
+def test_over_tls_alpn_chooses_it(
+    gateway: Callable[..., Gateway], certificates: Certificates, echo: RawUpstream
+) -> None:
+    routes = [
+        {"uri": "/alpn", "plugins": {"mocking": {"response_example": "$http2 $ssl_alpn_protocol $scheme"}}},
+        {"uri": "/*", "upstream": {"nodes": {echo.address: 1}}},
+    ]
+    ssls = [{"id": "1", "sni": "localhost", **certificates.server.texts}]
+    port, old_port = free_port(), free_port()
+    listen = [{"ip": "127.0.0.1", "port": port}, {"ip": "127.0.0.1", "port": old_port, "enable_http2": False}]
+    gateway({"routes": routes, "ssls": ssls}, {"apisix": {"ssl": {"enable": True, "listen": listen}}})
+    context = ssl.create_default_context(cafile=str(certificates.ca.cert))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with Http2Client(port, tls=context) as client:
+        assert isinstance(client.sock, ssl.SSLSocket)
+        assert client.sock.selected_alpn_protocol() == "h2"
+        assert client.get("/alpn", authority="localhost").body.strip() == b"h2 h2 https"
+        large = client.get("/echo", method="POST", body=b"x" * 300_000, authority="localhost")
+        request = seen(large.body)
+        assert request.header("X-Forwarded-Proto") == "https"
+        assert len(request.body) == 300_000
+        streams = [client.request(f"/echo/{i}", authority="localhost") for i in range(100)]
+        assert all(client.wait(stream).status == 200 for stream in streams)
+    with Http2Client(old_port, tls=context, preface=b"") as old:
+        assert isinstance(old.sock, ssl.SSLSocket)
+        assert old.sock.selected_alpn_protocol() == "http/1.1"
+        old.raw(b"GET /alpn HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert old.sock.recv(65536).startswith(b"HTTP/1.1 200")
+    said = subprocess.run(
+        ["curl", "-sS", "--http2", "-w", "%{http_version}", "--cacert", str(certificates.ca.cert),
+         "--resolve", f"localhost:{port}:127.0.0.1", f"https://localhost:{port}/alpn"],
+        capture_output=True, timeout=20, check=True,
+    ).stdout  # fmt: skip
+    assert said.endswith(b"2")
+
+
+def test_listeners_may_do_without_it(gateway: Callable[..., Gateway], echo: RawUpstream) -> None:
+    port = free_port()
+    listen = [{"ip": "127.0.0.1", "port": port, "enable_http2": False}]
+    routes = {"routes": [{"uri": "/*", "upstream": {"nodes": {echo.address: 1}}}]}
+    gateway(routes, {"apisix": {"node_listen": listen}})
+    with RawClient(port) as client:
+        client.send(PREFACE)
+        assert client.read_response().status == 505
 
 
 # ---- other clients
