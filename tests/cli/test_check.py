@@ -78,7 +78,7 @@ def test_configurations_of_the_page_about_secrets(tmp_path: Path) -> None:
     for name, block in zip(names, blocks, strict=True):
         (tmp_path / name).write_text(block)
     done = check(tmp_path, *names)
-    assert (done.returncode, done.stdout) == (0, "8 resources, no errors\n")
+    assert (done.returncode, done.stdout) == (0, "10 resources, no errors\n")
 
 
 def test_with_a_store_it_says_that_resources_are_checked_elsewhere(tmp_path: Path) -> None:
