@@ -15,7 +15,7 @@ from bascule.wire.head import Head
 from bascule.wire.proxy_protocol import ProxyHeader, build_proxy_header, crc32c
 from bascule.wire.target import is_plain, normalise
 from bascule.wire.websocket import FrameReader, build_frame, close_fault, is_utf8, masked
-from fuzz import reference
+from fuzz import http2_fields, reference
 
 MESSAGE = ("minor", "fields", "head_len", "content_length", "chunked", "close", "keep_alive", "upgrade", "te_trailers")
 REQUEST = (*MESSAGE, "method", "target", "path", "query", "host", "expect_continue", "xff")
@@ -414,5 +414,6 @@ TARGETS = {
         Target("target", TARGET_SEEDS, TARGET_WORDS, check_target),
         Target("proxy", PROXY_SEEDS, PROXY_WORDS, check_proxy),
         Target("websocket", FRAME_SEEDS, FRAME_WORDS, check_websocket),
+        Target("http2", http2_fields.SEEDS, http2_fields.WORDS, http2_fields.check_http2),
     )
 }
