@@ -92,7 +92,8 @@ def assemble(fields: list[tuple[bytes, bytes]], has_body: bool, max_line: int, m
             if value.lower() != known[b":authority"].lower():
                 verdict = 400
         elif name == b"cookie":
-            cookies.append(value)
+            if value or cookies:  # empty ones in front say nothing
+                cookies.append(value)
         else:
             lines.append(name + b": " + value)
     if verdict:
