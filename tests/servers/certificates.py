@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Extension = x509.ExtensionType
 
 
 class Pair(NamedTuple):
@@ -40,13 +42,29 @@ class Certificates:
         self.server = self._pair("server", [*map(x509.DNSName, names), *addresses])
         self.client = self._pair("client", [])
 
-    def issue(self, name: str, names: tuple[str, ...] = (), *, key: Key | None = None) -> Pair:
-        """One more, in files of this name, for these DNS names."""
-        return self._pair(name, [x509.DNSName(one) for one in names], key)
+    @property
+    def ca_key(self) -> ec.EllipticCurvePrivateKey:
+        return self._ca_key
 
-    def _pair(self, name: str, alternatives: list[x509.GeneralName], key: Key | None = None) -> Pair:
+    @property
+    def ca_certificate(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(self.ca.cert.read_bytes())
+
+    def issue(
+        self, name: str, names: tuple[str, ...] = (), *, key: Key | None = None, more: Sequence[Extension] = ()
+    ) -> Pair:
+        """One more, in files of this name, for these DNS names. `more`: extensions."""
+        return self._pair(name, [x509.DNSName(one) for one in names], key, more)
+
+    def _pair(
+        self,
+        name: str,
+        alternatives: list[x509.GeneralName],
+        key: Key | None = None,
+        more: Sequence[Extension] = (),
+    ) -> Pair:
         key = key or ec.generate_private_key(ec.SECP256R1())
-        return self._write(name, key, self._sign(_name(name), key, alternatives=alternatives))
+        return self._write(name, key, self._sign(_name(name), key, alternatives=alternatives, more=more))
 
     def _sign(
         self,
@@ -55,6 +73,7 @@ class Certificates:
         *,
         ca: bool = False,
         alternatives: list[x509.GeneralName] | None = None,
+        more: Sequence[Extension] = (),
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = (
@@ -71,7 +90,9 @@ class Certificates:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._ca_key.public_key()), critical=False
             )
         )
-        if not ca:
+        for extension in more:
+            builder = builder.add_extension(extension, critical=False)
+        if not ca and not any(isinstance(one, x509.ExtendedKeyUsage) for one in more):
             # etcd's gateway is a client of etcd, with the server's certificate.
             usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)

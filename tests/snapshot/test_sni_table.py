@@ -47,3 +47,10 @@ def test_who_asks_for_certificates_is_counted() -> None:
     assert (table.asking, len(table)) == (1, 1)
     table.put(asking, None)
     assert (table.asking, len(table)) == (0, 0)
+
+
+def test_all_of_them() -> None:
+    table = SniTable()
+    for one in (ssl("1", "a.test", "b.test"), ssl("2", "a.test"), ssl("off", "c.test", enabled=False)):
+        table.put(None, one)
+    assert {one.id for one in table} == {"1", "2"}

@@ -26,7 +26,8 @@ class Socket:
 @dataclass(slots=True)
 class Boot:
     """`steps`: every resource there is, as of `generation`; applied one after the other. `folder`: where modules that
-    `user_plugins` names are looked for, after the installed ones. `secrets`: what `$secret://` references stand for."""
+    `user_plugins` names are looked for, after the installed ones. `secrets`: what references stand for; `staples`:
+    OCSP responses by the keys of their certificates."""
 
     worker_id: int
     settings: EngineSettings
@@ -45,3 +46,4 @@ class Boot:
     generation: int
     steps: Sequence[Sequence[PackedChange]]
     secrets: Mapping[str, str | Unresolved] = field(default_factory=dict)
+    staples: Mapping[bytes, bytes | None] = field(default_factory=dict)

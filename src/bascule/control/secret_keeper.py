@@ -30,7 +30,15 @@ from bascule.control.secret_managers.vault import Vault
 from bascule.errors.sentences import sentences
 from bascule.model.change import Change
 from bascule.model.secret import MANAGERS, AwsSecret, GcpSecret, VaultSecret
-from bascule.snapshot.references import Resolver, Unresolved, from_environment, is_file, may_refer, secrets_in
+from bascule.snapshot.references import (
+    Resolver,
+    Unresolved,
+    from_environment,
+    is_fetched,
+    is_file,
+    may_refer,
+    secrets_in,
+)
 
 log = logging.getLogger("bascule.secrets")
 
@@ -82,7 +90,8 @@ class SecretKeeper:
         files_s: float = 1.0,
     ) -> None:
         self._tell = tell
-        self._environment = Resolver(from_environment(environ))
+        self._resolve_here = from_environment(environ)
+        self._environment = Resolver(self._resolve_here)
         self._refresh_s = refresh_s
         self._retry_s = retry_s
         self._files_s = files_s
@@ -107,6 +116,9 @@ class SecretKeeper:
         return {reference: entry.answer for reference, entry in self._entries.items() if entry.answer is not None}
 
     def resolve(self, reference: str) -> Answer:
+        """Any reference."""
+        if not is_fetched(reference):
+            return self._resolve_here(reference)
         entry = self._entries.get(reference)
         if entry is None or entry.answer is None:
             return Unresolved(f"{reference} was not asked for yet", open=True)

@@ -36,6 +36,7 @@ from bascule.control.report import Report
 from bascule.control.secret_keeper import Answer, SecretKeeper
 from bascule.control.service_manager import tell_service_manager
 from bascule.control.source import Source, Step
+from bascule.control.stapler import Stapler
 from bascule.control.worker_slot import WorkerSlot
 from bascule.engine.shared_counters import SharedCounters
 from bascule.errors.config_error import ConfigRefused
@@ -82,6 +83,7 @@ class Supervisor:
         self._configuration = Configuration()
         self._enabled = launch.settings.plugins
         self._secrets = SecretKeeper(self._tell_secrets, os.environ, refresh_s=launch.settings.bascule.secret_refresh)
+        self._stapler = Stapler(self._tell_staples, self._secrets.resolve)
         self._report = Report()
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
@@ -139,6 +141,7 @@ class Supervisor:
             generation=self._configuration.generation,
             steps=self._configuration.steps(),
             secrets=self._secrets.answers,
+            staples=self._stapler.answers,
         )
 
     # ---- life
@@ -362,6 +365,7 @@ class Supervisor:
         tasks = [
             loop.create_task(self._look_after_plugins(), name="watch users' plugins"),
             loop.create_task(self._collector.run(), name="collect metrics"),
+            loop.create_task(self._stapler.run(), name="fetch OCSP responses"),
             handing,
         ]
         try:
@@ -379,6 +383,7 @@ class Supervisor:
         self._report.store = step.errors
         packed = self._configuration.take(step.changes)
         self._secrets.settle(step.changes, self._configuration.versions)
+        self._stapler.take(step.changes)
         generation = self._configuration.generation
         if step.errors:
             self._report.count(generation)
@@ -407,9 +412,13 @@ class Supervisor:
             await self._secrets.take(changes, wait_s)
 
     def _tell_secrets(self, answers: dict[str, Answer]) -> None:
+        self._stapler.look_again()
         if self._fleet.slots:  # else workers are told at their start
             self._configuration.generation += 1
             self._fleet.send("secrets", self._configuration.generation, answers)
+
+    def _tell_staples(self, staples: dict[bytes, bytes | None]) -> None:
+        self._fleet.send("staples", staples)
 
     def _take_nothing(self, step: Step) -> None:
         """The store has a new revision, and nothing in it concerns workers."""
@@ -619,6 +628,7 @@ class Supervisor:
             "resources": len(self._configuration),
             "store": {"provider": self.settings.provider, "trouble": self._source.trouble},
             "secrets": self._secrets.details(),
+            "ocsp": self._stapler.details(),
             **self._report.details(),
             "ignored": [str(key) for key in self.settings.ignored],
             "listening": self._listening.addresses,

@@ -94,6 +94,7 @@ class Worker:
             errors = self._tables.apply([unpack(change) for change in step]).errors
         boot.steps = ()
         self._engine.use_tables(self._tables)
+        self._engine.staples_changed(dict(boot.staples))
         self._garbage = Garbage()
         self._sockets = boot.sockets
         self._mark: socket.socket | None = None
@@ -161,6 +162,8 @@ class Worker:
             self._secrets.update(secrets)
             applied = self._tables.refresh_references(changed)
             self._applied(generation, applied)
+        elif kind == "staples":
+            self._engine.staples_changed(message[1])
         elif kind == "serve":
             self._serve()
         elif kind == "gc":

@@ -30,6 +30,8 @@ cdef class Engine(Core):
     cdef int secure(self, Stream u, Endpoint e, UpstreamPlan plan, str name, bytes protocols)
     cdef object tls_failures        # counter by reason
     cdef object http2_failures      # a counter, by reason
+    cdef dict staples               # key of a certificate -> OCSP response
+    cdef int staple(self, object ssl)
 
 cdef class Listener(Handle):
     cdef Engine engine

@@ -33,6 +33,7 @@ from bascule.engine.plugin_host import Hosts
 from bascule.engine.tls_servers import TlsClients, bare_host
 from bascule.match.address import AddressSet
 from bascule.net.tls_identity import TlsIdentity
+from bascule.snapshot.certificates import staple_key
 
 HTTP_1_1, HTTP_2 = b"\x08http/1.1", b"\x02h2"  # for ALPN
 ACCEPT_ON_S = 0.2  # while draining: handshakes that have begun come to their end
@@ -192,6 +193,7 @@ class Engine(Core):
             secret=ticket_secret,
         )
         self.tls_clients = TlsClients(settings.tls_trusted)
+        self.staples = {}
         self.hosts = Hosts(self, plugin_attr or {})
         poller.on_error = self.on_error
 
@@ -251,7 +253,25 @@ class Engine(Core):
                 return None
             identity.source = ssl
             ssl.runtime = identity
+            self.staple(ssl)
         return None if isinstance(ssl.runtime, ValueError) else ssl.runtime
+
+    def staples_changed(self, changed: dict) -> None:
+        """OCSP responses, None where there is none any more, by the keys of their certificates."""
+        for key, response in changed.items():
+            if response is None:
+                self.staples.pop(key, None)
+            else:
+                self.staples[key] = response
+        if self.tables is not None:
+            for ssl in self.tables.sni:
+                self.staple(ssl)
+
+    @cython.cfunc
+    def staple(self, ssl) -> cython.int:
+        if ssl.staples and isinstance(ssl.runtime, TlsIdentity):
+            ssl.runtime.staples = [self.staples.get(staple_key(cert)) for cert, _ in ssl.pairs]
+        return 0
 
     @cython.cfunc
     def count_failure(self, reason: str) -> cython.int:

@@ -8,7 +8,22 @@ from pydantic import ConfigDict, Field, Strict, model_validator
 
 from bascule.errors.apisix_text import ONE, ONE_OF_BOTH
 from bascule.errors.sentences import Refused
-from bascule.model.attributes import Cert, Desc, Host, Id, Json, Key, Labels, Model, Regex, Status, Time, Unique, one_of
+from bascule.model.attributes import (
+    Bool,
+    Cert,
+    Desc,
+    Host,
+    Id,
+    Json,
+    Key,
+    Labels,
+    Model,
+    Regex,
+    Status,
+    Time,
+    Unique,
+    one_of,
+)
 
 
 class SslClient(Model):
@@ -17,6 +32,14 @@ class SslClient(Model):
     ca: Cert
     depth: Annotated[int, Strict(), Field(ge=0)] = 1
     skip_mtls_uri_regex: Annotated[tuple[Regex, ...], Field(min_length=1), Unique] | None = None
+
+
+class OcspStapling(Model):
+    """`skip_verify`: a response is shown without being checked. `cache_ttl`: seconds after which to ask again."""
+
+    enabled: Bool = False
+    skip_verify: Bool = False
+    cache_ttl: Annotated[int, Strict(), Field(ge=60)] = 3600
 
 
 class Ssl(Model):
@@ -42,7 +65,7 @@ class Ssl(Model):
     ssl_ciphers: Annotated[str, Strict(), Field(min_length=1)] | None = None  # our own: instead of apisix.ssl's
     status: Status = 1
     gm: Json | None = None  # of plugin gm
-    ocsp_stapling: Json | None = None  # of plugin ocsp-stapling
+    ocsp_stapling: OcspStapling | None = None
     desc: Desc | None = None
     labels: Labels | None = None
     create_time: Time | None = None

@@ -5,6 +5,7 @@ cryptography is imported by the first certificate: workers start sooner, and wit
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,11 @@ def _check_pair(cert: str, key: str, cert_at: Parts, key_at: Parts, before: str,
         faults.add(key_at, _sentence(key, "private key"), before + _NO_KEY, semantic=True)
     elif certificates and public != _spki(certificates[0]):
         faults.add(key_at, "doesn't belong to the certificate", before + _MISMATCH, semantic=True)
+
+
+def staple_key(chain: str) -> bytes:
+    """What the OCSP response for the first certificate of a PEM chain is kept under."""
+    return hashlib.sha256(chain.encode()).digest()
 
 
 def belong_together(cert: str, key: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bascule.snapshot.compiled_ssl import CompiledSsl
 
 
@@ -12,6 +14,11 @@ class SniTable:
     def __init__(self) -> None:
         self._names: dict[str, list[CompiledSsl]] = {}  # "a.test", "*.a.test", "*"; who serves comes first
         self.asking = 0  # so many ask for client certificates
+
+    def __iter__(self) -> Iterator[CompiledSsl]:
+        """Those that serve or wait to; one with several names comes several times."""
+        for holders in self._names.values():
+            yield from holders
 
     def __len__(self) -> int:
         return len(self._names)

@@ -52,7 +52,7 @@ def compiled(conf: Ssl, id: str) -> CompiledSsl:
         client_ca=None if client is None else client.ca,
         depth=1 if client is None else client.depth,
         skip=tuple(compile_regex(pattern) for pattern in (client and client.skip_mtls_uri_regex) or ()),
-        staples=isinstance(stapling, dict) and stapling.get("enabled") is True,
+        staples=stapling is not None and stapling.enabled,
         updated=conf.update_time or 0,
         enabled=conf.status == 1,
     )
