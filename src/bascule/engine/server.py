@@ -591,10 +591,10 @@ class Engine(Core):
         while self.active and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         if self.exchanges:
+            self.log.warning("%d requests still ran after %.0f s of draining", self.exchanges, timeout_s)
             for exchanges in list(self.tunnels.values()):
                 for exchange in list(exchanges):
                     cython.cast(Exchange, exchange).cut()  # who understands it is told, at least
-            self.log.warning("%d requests still ran after %.0f s of draining", self.exchanges, timeout_s)
         self.flush_access_log()
 
     def awaits_requests(self):
