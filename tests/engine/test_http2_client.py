@@ -30,6 +30,7 @@ from tests.servers.http2 import (
     window_update,
 )
 from tests.servers.ports import free_port
+from tests.servers.process import run_tool
 from tests.servers.raw import Message, RawClient, RawConnection, RawUpstream, response
 from tests.servers.switchboard import Switchboard, body_of
 
@@ -543,11 +544,10 @@ def test_over_tls_alpn_chooses_it(
         assert old.sock.selected_alpn_protocol() == "http/1.1"
         old.raw(b"GET /alpn HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert old.sock.recv(65536).startswith(b"HTTP/1.1 200")
-    said = subprocess.run(
-        ["curl", "-sS", "--http2", "-w", "%{http_version}", "--cacert", str(certificates.ca.cert),
-         "--resolve", f"localhost:{port}:127.0.0.1", f"https://localhost:{port}/alpn"],
-        capture_output=True, timeout=20, check=True,
-    ).stdout  # fmt: skip
+    said = run_tool(
+        "curl", "-sS", "--http2", "-w", "%{http_version}", "--cacert", str(certificates.ca.cert),
+        "--resolve", f"localhost:{port}:127.0.0.1", f"https://localhost:{port}/alpn",
+    )  # fmt: skip
     assert said.endswith(b"2")
 
 
@@ -565,12 +565,9 @@ def test_listeners_may_do_without_it(gateway: Callable[..., Gateway], echo: RawU
 
 
 def test_curl(served: Gateway) -> None:
-    said = subprocess.run(
-        ["curl", "-sS", "--http2-prior-knowledge", "-w", "%{http_version}", "-d", "hello", f"{served.url}/echo"],
-        capture_output=True,
-        timeout=20,
-        check=True,
-    ).stdout
+    said = run_tool(
+        "curl", "-sS", "--http2-prior-knowledge", "-w", "%{http_version}", "-d", "hello", f"{served.url}/echo"
+    )
     assert said.endswith(b"2")
     assert seen(said[:-1]).body == b"hello"
 

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from bascule.wire.proxy_protocol import build_proxy_header
 from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerProcess, run_tool
 from tests.servers.raw import Message, RawClient, RawUpstream
 
 LOG = "$remote_addr $remote_port $server_addr $server_port [$proxy_protocol_addr] $uri"
@@ -184,9 +183,8 @@ def test_a_plain_port_takes_no_header(served: Gateway) -> None:
 
 
 def test_curl(served: Gateway, port: int) -> None:
-    command = ["curl", "-sS", "--max-time", "20", "--haproxy-protocol", f"http://127.0.0.1:{port}/vars"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    headers = dict(json.loads(done.stdout)["headers"])
+    said = run_tool("curl", "-sS", "--max-time", "20", "--haproxy-protocol", f"http://127.0.0.1:{port}/vars")
+    headers = dict(json.loads(said)["headers"])
     assert headers["X-Real-IP"] == headers["X-addr"] == "127.0.0.1"
     assert headers["X-server-port"] == str(port)
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.servers.certificates import Certificates
 from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
+from tests.servers.process import run_tool
 from tests.servers.raw import Closed, RawConnection, RawUpstream
 from tests.servers.tls import TlsConnection, blind, connect
 
@@ -326,10 +327,8 @@ def test_curl(served: Served) -> None:
     argv = ["curl", "-sS", "--fail", "--cacert", str(served.authority.ca.cert), "--max-time", "20"]
     for name in ("a.test", "x.a.test"):
         url = f"https://{name}:{served.port}/x"
-        done = subprocess.run(
-            [*argv, "--resolve", f"{name}:{served.port}:127.0.0.1", url], capture_output=True, check=True, timeout=30
-        )
-        assert json.loads(done.stdout)["target"] == "/x"
+        said = run_tool(*argv, "--resolve", f"{name}:{served.port}:127.0.0.1", url)
+        assert json.loads(said)["target"] == "/x"
 
 
 def test_closed_is_not_an_answer(served: Served) -> None:
