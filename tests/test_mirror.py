@@ -42,6 +42,7 @@ WHOLE_ROOM = {
     "engine/test_websocket_frames.py",
     "net/test_tls_attacks.py",
     "net/test_tls_files.py",
+    "net/test_tls_scan.py",
     "net/test_tls_stapling.py",
     "plugins/test_documented.py",
     "plugins/test_grpc_plugins.py",

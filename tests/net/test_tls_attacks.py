@@ -253,7 +253,10 @@ def test_a_client_that_stops_reading_costs_no_memory(served: Served) -> None:
 
 def test_many_connections_at_once(served: Served) -> None:
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(served.connect()) for _ in range(100)]
+        clients = []
+        for _ in range(100):
+            clients.append(stack.enter_context(served.connect()))
+            assert clients[-1].get("a.test") == 200
         for _ in range(3):
             for client in clients:
                 client.send(REQUEST)
