@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Extension = x509.ExtensionType
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
 class Pair(NamedTuple):
@@ -55,6 +56,14 @@ class Certificates:
     ) -> Pair:
         """One more, in files of this name, for these DNS names. `more`: extensions."""
         return self._pair(name, [x509.DNSName(one) for one in names], key, more)
+
+    def certify(self, key: PublicKey, names: tuple[str, ...], since: datetime, until: datetime) -> str:
+        """Somebody's key for these DNS names; PEM text with the authority's own certificate behind."""
+        builder = x509.CertificateBuilder().subject_name(_name(names[0])).issuer_name(self._ca_name).public_key(key)
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(since).not_valid_after(until)
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(one) for one in names])
+        leaf = builder.add_extension(alternatives, critical=False).sign(self._ca_key, hashes.SHA256())
+        return leaf.public_bytes(serialization.Encoding.PEM).decode() + self.ca.cert.read_text()
 
     def _pair(
         self,

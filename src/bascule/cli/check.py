@@ -21,6 +21,13 @@ def check(config: Path | None, files: list[Path]) -> int:
         configured = read_settings(config)
     except (ConfigRefused, OSError) as error:
         return fail_with(error)
+    # From here on: what they import needs the compiled modules.
+    from bascule.control.acme.keeper import check as check_acme
+
+    try:
+        check_acme(configured.settings.bascule.acme, str(configured.folder), configured.file)
+    except ConfigRefused as error:
+        return fail_with(error)
     resources, found = _look(configured, files)
     for text in found:
         print(text)

@@ -25,6 +25,7 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
     gc.disable()
     # From here on: what they import needs the compiled modules.
     from bascule.cli.composition import add_services, debug_key, make_parts
+    from bascule.control.acme.keeper import check as check_acme
     from bascule.control.fleet import StartFailed
     from bascule.control.handover import HandoverFailed, Taker, address_of
     from bascule.control.launch import Launch
@@ -38,6 +39,7 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
     gc.enable()
 
     def launch_of(configured: Configured) -> Launch:
+        check_acme(configured.settings.bascule.acme, str(configured.folder), configured.file)
         return Launch(
             configured.settings,
             worker_count(configured.settings, workers),
@@ -45,6 +47,7 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
             str(configured.folder),
             str(configured.home),
             workers_option=workers,
+            store_folder=str(configured.store_folder),
         )
 
     try:

@@ -74,6 +74,9 @@ def _troubles(details: dict[str, Any]) -> Iterator[str]:
         yield str(error)
     for entry in details["secrets"]["stale"]:
         yield f"an older value is in use: {entry['message']}"
+    for entry in details.get("certificates", ()):
+        if entry["trouble"]:
+            yield f"certificate for {', '.join(entry['names'])}: {entry['trouble']}; tried again at {entry['next']}"
     for reason in details["plugin_errors"].values():
         yield f"plugin code {reason}"
     for name in details["unknown_plugins"]:
@@ -88,6 +91,9 @@ def _told(details: dict[str, Any], troubles: list[str]) -> str:
         f"from {details['store']['provider']}",
         *(f"listening on {place}" for place in listening),
     ]
+    for entry in details.get("certificates", ()):
+        until = f"valid until {entry['until']}, renewed at {entry['next']}" if entry["until"] else "not obtained yet"
+        lines.append(f"certificate for {', '.join(entry['names'])}: {until}")
     if details["workers"]:
         rows = [("worker", "pid", "uptime", "generation", "restarts", "last exit")]
         for worker in details["workers"]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bascule.control.acme.challenges import Challenges
 from bascule.control.configuration import PackedChange
 from bascule.model.engine_settings import EngineSettings
 from bascule.snapshot.references import Unresolved
@@ -27,7 +28,7 @@ class Socket:
 class Boot:
     """`steps`: every resource there is, as of `generation`; applied one after the other. `folder`: where modules that
     `user_plugins` names are looked for, after the installed ones. `secrets`: what references stand for; `staples`:
-    OCSP responses by the keys of their certificates."""
+    OCSP responses by the keys of their certificates; `challenges`: what certificate authorities look for at present."""
 
     worker_id: int
     settings: EngineSettings
@@ -47,3 +48,4 @@ class Boot:
     steps: Sequence[Sequence[PackedChange]]
     secrets: Mapping[str, str | Unresolved] = field(default_factory=dict)
     staples: Mapping[bytes, bytes | None] = field(default_factory=dict)
+    challenges: Challenges = field(default_factory=Challenges)

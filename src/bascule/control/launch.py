@@ -16,7 +16,7 @@ log = logging.getLogger("bascule.supervisor")
 @dataclass(frozen=True, slots=True)
 class Launch:
     """`folder`: where users' modules are looked for; `home`: where relative paths of logs start; `workers_option`: what
-    the command line said of workers."""
+    the command line said of workers; `store_folder`: of what is kept for the next start."""
 
     settings: Settings
     workers: int
@@ -25,6 +25,7 @@ class Launch:
     home: str
     access_log: bool = True
     workers_option: str | None = None
+    store_folder: str = ""
 
     @property
     def error_log(self) -> str | None:

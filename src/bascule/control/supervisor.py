@@ -14,8 +14,11 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from bascule.control.acme.challenges import Challenges
+from bascule.control.acme.keeper import AcmeKeeper
 from bascule.control.boot import Boot
 from bascule.control.collector import Collector
 from bascule.control.configuration import Configuration
@@ -79,11 +82,13 @@ class Supervisor:
         self._notify = os.environ.pop("NOTIFY_SOCKET", None)
         self._handed = False
         self._progress = Progress()
+        self._told = Progress()  # by generation, whatever it brought
         self._replacing = asyncio.Lock()
         self._configuration = Configuration()
         self._enabled = launch.settings.plugins
         self._secrets = SecretKeeper(self._tell_secrets, os.environ, refresh_s=launch.settings.bascule.secret_refresh)
         self._stapler = Stapler(self._tell_staples, self._secrets.resolve)
+        self._acme = self._make_acme(launch)
         self._report = Report()
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
@@ -142,6 +147,7 @@ class Supervisor:
             steps=self._configuration.steps(),
             secrets=self._secrets.answers,
             staples=self._stapler.answers,
+            challenges=self._acme.challenges,
         )
 
     # ---- life
@@ -213,6 +219,7 @@ class Supervisor:
                 await service.stop()
             await self._source.close()
             await self._secrets.close()
+            await self._acme.stop()
             if self._handed:
                 self._listening.leave()
             else:
@@ -225,6 +232,8 @@ class Supervisor:
             self._enabled = step.plugins
         await self._fetch_secrets(step.changes, SECRETS_AT_START_S)
         self._take(step)
+        if self.workers:
+            self._tell_certificates(self._acme.load())
 
     async def _start_services(self, *names: str) -> None:
         """Those of these names; without any, all that don't serve yet."""
@@ -295,6 +304,7 @@ class Supervisor:
         """For a newer gateway: no change is taken here any more."""
         self._following.cancel()
         await asyncio.gather(self._following, return_exceptions=True)
+        await self._acme.stop()
         for service in self._services.values():
             if service.name not in ("status", "metrics"):
                 await service.pause()
@@ -306,6 +316,7 @@ class Supervisor:
         await self._fetch_secrets(step.changes, SECRETS_OF_CHANGE_S)
         self._take(step)
         await self._start_services()
+        self._start_acme()
         self._following = asyncio.get_running_loop().create_task(self._follow(), name="follow the configuration")
 
     def _hand_over(self) -> None:
@@ -362,6 +373,7 @@ class Supervisor:
     async def _go_on(self, handing: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
         self._following = loop.create_task(self._follow(), name="follow the configuration")
+        self._start_acme()
         tasks = [
             loop.create_task(self._look_after_plugins(), name="watch users' plugins"),
             loop.create_task(self._collector.run(), name="collect metrics"),
@@ -372,6 +384,7 @@ class Supervisor:
             await self._stop.wait()
         finally:
             tasks.append(self._following)
+            await self._acme.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -419,6 +432,52 @@ class Supervisor:
 
     def _tell_staples(self, staples: dict[bytes, bytes | None]) -> None:
         self._fleet.send("staples", staples)
+
+    # ---- certificates that are obtained here
+
+    def _make_acme(self, launch: Launch) -> AcmeKeeper:
+        section = launch.settings.bascule.acme
+        return AcmeKeeper(
+            section,
+            Path(launch.store_folder),
+            ca_file=None if section.ca_file is None else os.path.join(launch.folder, section.ca_file),
+            agent=f"bascule/{self._version}",
+            tell=self._tell_certificates,
+            tell_challenges=self._tell_challenges,
+            told=self._all_told,
+        )
+
+    def _start_acme(self) -> None:
+        if self.workers:
+            self._acme.start()
+
+    async def _use_acme(self, launch: Launch) -> None:
+        """As config.yaml says it now."""
+        if launch.settings.bascule.acme == self._acme.section:
+            return
+        before = self._acme
+        await before.stop()
+        self._acme = self._make_acme(launch)
+        loaded = self._acme.load()
+        self._tell_certificates(before.unload(self._acme) + loaded)
+        self._start_acme()
+
+    def _tell_certificates(self, changes: list[Change]) -> None:
+        if changes:
+            packed = self._configuration.take(changes)
+            self._fleet.send("changes", self._configuration.generation, packed)
+
+    def _tell_challenges(self, challenges: Challenges) -> None:
+        if self._fleet.slots:
+            self._configuration.generation += 1
+            self._fleet.send("challenges", self._configuration.generation, challenges)
+
+    async def _all_told(self) -> None:
+        """Until every worker knows what they were told so far."""
+        generation = self._configuration.generation
+        self._told.take(generation, generation)
+        self._advance()
+        await self._told.wait(generation)
 
     def _take_nothing(self, step: Step) -> None:
         """The store has a new revision, and nothing in it concerns workers."""
@@ -491,6 +550,7 @@ class Supervisor:
             self._keeper.changed()
             await self._replace_workers()
         self._listening.close_retired()
+        await self._use_acme(self._launch)
         log.warning("listening on %s", " ".join(self._listening.addresses))
 
     async def _replace_workers(self) -> None:
@@ -545,6 +605,7 @@ class Supervisor:
                     # It was told at its start; what has changed since then it gets whole.
                     for step in self._configuration.steps():
                         slot.send("changes", self._configuration.generation, step)
+                    slot.send("challenges", self._configuration.generation, self._acme.challenges)
                 # From now on no change is in effect before this worker has it, too.
                 slot.serving = True
                 slot.send("serve")
@@ -574,6 +635,7 @@ class Supervisor:
         generation = self._fleet.least_generation() if self.workers else self._configuration.generation
         if generation is not None:
             self._progress.reach(generation)
+            self._told.reach(generation)
 
     def _spawn_locate(self) -> None:
         async def locate_and_tell() -> None:
@@ -629,6 +691,7 @@ class Supervisor:
             "store": {"provider": self.settings.provider, "trouble": self._source.trouble},
             "secrets": self._secrets.details(),
             "ocsp": self._stapler.details(),
+            "certificates": self._acme.details(),
             **self._report.details(),
             "ignored": [str(key) for key in self.settings.ignored],
             "listening": self._listening.addresses,

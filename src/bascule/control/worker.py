@@ -95,6 +95,7 @@ class Worker:
         boot.steps = ()
         self._engine.use_tables(self._tables)
         self._engine.staples_changed(dict(boot.staples))
+        self._engine.use_challenges(boot.challenges.answers, boot.challenges.certificates)
         self._garbage = Garbage()
         self._sockets = boot.sockets
         self._mark: socket.socket | None = None
@@ -164,6 +165,10 @@ class Worker:
             self._applied(generation, applied)
         elif kind == "staples":
             self._engine.staples_changed(message[1])
+        elif kind == "challenges":
+            _, generation, challenges = message
+            self._engine.use_challenges(challenges.answers, challenges.certificates)
+            self._report("applied", generation, ())
         elif kind == "serve":
             self._serve()
         elif kind == "gc":

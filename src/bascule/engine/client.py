@@ -119,6 +119,9 @@ class Http1Client(Downstream):
         self.core.handshakes += 1
         if self.tls.resumed:
             self.core.resumptions += 1
+        if self.tls.challenge:
+            self.gone()  # the certificate was all that was wanted
+            return False
         if self.tls.http2:
             make_http2(self.core, self, b"", 0)
             return False

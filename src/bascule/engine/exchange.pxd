@@ -72,6 +72,7 @@ cdef class Core:
     cdef bint show_upstream_status
     cdef dict tunnels                   # route id -> set of exchanges
     cdef object trusted                 # AddressSet or None: who may set X-Forwarded-*
+    cdef readonly dict challenges       # path -> what a certificate authority wants to read there; None: none asks
     cdef public object open_trace       # (token) -> LiveTrace or None, for requests with X-Bascule-Debug
     cdef bytes date_line                # "Date: ...\r\n" of this second
     cdef long long date_due

@@ -343,6 +343,10 @@ class Exchange:
             if self.path_len < 0:
                 return self.fail(400, "the request path cannot be normalised")
             self.path = self.path_buf
+        if core.challenges is not None:
+            wanted = core.challenges.get(self.path[: self.path_len])
+            if wanted is not None:
+                return self.respond(Response(200, wanted, {"Content-Type": "application/octet-stream"}), 0)
         if core.max_body and m.content_length > core.max_body:
             return self.fail(413, "the request body is announced larger than the limit")
         if core.asks_clients and self.down.tls is not None:

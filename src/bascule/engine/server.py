@@ -225,6 +225,13 @@ class Engine(Core):
             for exchange in list(self.tunnels[route_id]):
                 cython.cast(Exchange, exchange).cut()
 
+    def use_challenges(self, answers, certificates) -> None:
+        """What certificate authorities look for at present: path -> body, server name -> (certificate, key)."""
+        self.challenges = answers or None
+        self.tls_server.challenges = {
+            name: TlsIdentity((pair,), name=f"acme-tls/1 {name}") for name, pair in certificates.items()
+        } or None
+
     def identity(self, name):
         """For TlsServer: the TlsIdentity of a server name, or None."""
         if self.tables is None:

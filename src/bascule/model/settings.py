@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from bascule.errors.sentences import Refused
+from bascule.model.acme_settings import AcmeSection
 from bascule.model.admin_settings import (
     Address,
     Admin,
@@ -150,6 +151,7 @@ class Bascule(Section):
     store: StoreSection = StoreSection()
     # How often secret managers are asked again for what `$secret://` references stand for.
     secret_refresh: Annotated[Duration, Field(gt=0)] = 300.0
+    acme: AcmeSection = AcmeSection()
 
 
 class Exporter(Section):
@@ -182,6 +184,12 @@ class Settings(Section):
     bascule: Bascule = Bascule()
     _ignored: tuple[IgnoredKey, ...] = PrivateAttr(default=())
     _given_attr: dict[str, Json] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.bascule.acme.names and not self.apisix.ssl.enable:
+            raise Refused("bascule.acme obtains certificates, and apisix.ssl.enable is false: nothing would serve them")
+        return self
 
     def noted(self, ignored: tuple[IgnoredKey, ...], attr: dict[str, Json]) -> Settings:
         """The same settings, with what the document said beside them."""

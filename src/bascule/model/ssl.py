@@ -25,6 +25,9 @@ from bascule.model.attributes import (
     one_of,
 )
 
+# Begins the id of an item that stands for a certificate which the gateway obtained itself: no written item has a colon.
+OBTAINED = "acme:"
+
 
 class SslClient(Model):
     """How clients must show a certificate (mTLS)."""

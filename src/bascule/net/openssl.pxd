@@ -182,6 +182,7 @@ cdef extern from "openssl/ssl.h" nogil:
     enum: TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION
     enum: SSL_TLSEXT_ERR_OK, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_ALERT_FATAL
     enum: SSL_CLIENT_HELLO_SUCCESS, SSL_CLIENT_HELLO_ERROR
+    enum: TLSEXT_TYPE_application_layer_protocol_negotiation
     enum: TLSEXT_TYPE_server_name, SSL_AD_UNRECOGNIZED_NAME, SSL_AD_INTERNAL_ERROR, SSL_AD_DECODE_ERROR
     enum: SSL_R_HTTP_REQUEST
 

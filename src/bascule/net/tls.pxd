@@ -13,6 +13,7 @@ cdef class Tls:
     cdef bint resting                   # pipe.inp points into it
     cdef readonly bint established
     cdef readonly bint http2            # what ALPN may choose; afterwards, what it chose
+    cdef readonly bint challenge        # a certificate authority looks at its challenge (RFC 8737), and no more
     cdef readonly bint plain_http       # the client spoke HTTP without TLS
     cdef readonly str failure           # why it failed, in OpenSSL's words
     cdef readonly object server         # TlsServer or TlsClient, whose connection it is

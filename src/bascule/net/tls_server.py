@@ -18,6 +18,7 @@ TICKET_PERIOD_S = 12 * 3600
 SESSION_S = 600
 H2 = cython.declare(bytes, b"\x02h2")
 HTTP_1_1 = cython.declare(bytes, b"\x08http/1.1")
+ACME_TLS = cython.declare(bytes, b"\x0aacme-tls/1")  # RFC 8737
 
 
 @cython.cclass
@@ -112,7 +113,13 @@ def on_client_hello(ssl: cython.pointer(openssl.SSL), alert: cython.p_int, nothi
             tls.failure = "malformed server name"
             return openssl.SSL_CLIENT_HELLO_ERROR
         tls.server_name = name.decode("ascii").lower().rstrip(".")
-    found = cython.cast(TlsServer, tls.server).find(tls.server_name)
+    server: TlsServer = tls.server
+    found = None
+    if server.challenges is not None and asks_challenge(ssl):
+        found = server.challenges.get(tls.server_name)
+        tls.challenge = found is not None
+    if found is None:
+        found = server.find(tls.server_name)
     if found is None:
         tls.failure = "no certificate for the server name" if tls.server_name else "no server name"
         return openssl.SSL_CLIENT_HELLO_ERROR
@@ -120,6 +127,20 @@ def on_client_hello(ssl: cython.pointer(openssl.SSL), alert: cython.p_int, nothi
     tls.identity = identity
     identity.prepare(ssl)
     return openssl.SSL_CLIENT_HELLO_SUCCESS
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def asks_challenge(ssl: cython.pointer(openssl.SSL)) -> cython.bint:
+    """Whether acme-tls/1 is all that the client speaks."""
+    p: cython.pointer(cython.const[cython.uchar]) = cython.NULL
+    n: cython.size_t = 0
+    w: cython.p_char = ACME_TLS
+    if not openssl.SSL_client_hello_get0_ext(
+        ssl, openssl.TLSEXT_TYPE_application_layer_protocol_negotiation, cython.address(p), cython.address(n)
+    ):
+        return False
+    return n == 13 and p[0] == 0 and p[1] == 11 and not memcmp(p + 2, w, 11)
 
 
 @cython.cfunc
@@ -151,6 +172,8 @@ def on_alpn(
     nothing: cython.p_void,
 ) -> cython.int:
     tls: Tls = cython.cast(Tls, openssl.SSL_get_ex_data(ssl, 0))
+    if tls.challenge and chosen(out, out_len, offered, n, ACME_TLS):
+        return openssl.SSL_TLSEXT_ERR_OK
     if tls.http2 and chosen(out, out_len, offered, n, H2):
         return openssl.SSL_TLSEXT_ERR_OK
     if chosen(out, out_len, offered, n, HTTP_1_1):

@@ -6,7 +6,7 @@ from typing import Any
 
 from bascule.match.regex import compile_regex
 from bascule.model.change import Change
-from bascule.model.ssl import Ssl
+from bascule.model.ssl import OBTAINED, Ssl
 from bascule.snapshot.certificates import check_ssl
 from bascule.snapshot.compiled_ssl import CompiledSsl
 from bascule.snapshot.faults import Faults
@@ -53,7 +53,7 @@ def compiled(conf: Ssl, id: str) -> CompiledSsl:
         depth=1 if client is None else client.depth,
         skip=tuple(compile_regex(pattern) for pattern in (client and client.skip_mtls_uri_regex) or ()),
         staples=stapling is not None and stapling.enabled,
-        updated=conf.update_time or 0,
+        updated=-1 if id.startswith(OBTAINED) else conf.update_time or 0,  # a written item goes before
         enabled=conf.status == 1,
     )
 
