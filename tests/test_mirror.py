@@ -42,6 +42,7 @@ WHOLE_ROOM = {
     "engine/test_websocket_frames.py",
     "net/test_tls_attacks.py",
     "net/test_tls_files.py",
+    "net/test_tls_life.py",
     "net/test_tls_scan.py",
     "net/test_tls_stapling.py",
     "plugins/test_documented.py",
