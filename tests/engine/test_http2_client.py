@@ -153,7 +153,7 @@ def test_host_alone_and_host_beside_authority(client: Http2Client) -> None:
 def test_variables_and_the_access_log_say_the_protocol(served: Gateway, client: Http2Client) -> None:
     assert client.get("/variables").body.strip() == b"HTTP/2.0"
     client.get("/echo/logged")
-    line = next(line for line in served.access_log(1).splitlines() if "/echo/logged" in line)
+    line = served.logged("/echo/logged")
     assert re.fullmatch(r'h2c "GET /echo/logged HTTP/2\.0" 200 [1-9]\d*', line)
 
 

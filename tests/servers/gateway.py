@@ -106,6 +106,17 @@ class Gateway:
                 raise TimeoutError(f"{text.count(chr(10))} lines in the access log after {timeout_s} s, not {lines}")
             time.sleep(0.01)
 
+    def logged(self, text: str, timeout_s: float = 10) -> str:
+        """The first line of the access log that holds `text`, once it is there."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            for line in self.access_log().splitlines():
+                if text in line:
+                    return line
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no {text!r} in the access log after {timeout_s} s")
+            time.sleep(0.01)
+
     def client(self, **options: Any) -> RawClient:
         """A new raw connection to the gateway."""
         return RawClient(self.port, **options)
