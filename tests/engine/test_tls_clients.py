@@ -20,7 +20,7 @@ PLAIN = ssl("2", "plain.test")
 def connection(source: CompiledSsl, certificate: bytes | None = None, verify_error: str = "") -> Any:
     identity = SimpleNamespace(source=source)
     return SimpleNamespace(
-        identity=identity, server_name=source.names[0], peer_certificate=certificate, verify_error=verify_error
+        identity=identity, server_name=source.names[0], shown=certificate is not None, verify_error=verify_error
     )
 
 

@@ -15,7 +15,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> x509.Certificate:
 
 
 def exchange(der: bytes | None, verify_error: str = "") -> Any:
-    return SimpleNamespace(tls=SimpleNamespace(peer_certificate=der, verify_error=verify_error))
+    return SimpleNamespace(tls=SimpleNamespace(peer_certificate=der, shown=der is not None, verify_error=verify_error))
 
 
 def test_a_client_certificate(certificate: x509.Certificate) -> None:

@@ -322,6 +322,22 @@ def test_client_certificates(served: Served) -> None:
     assert served.gateway.logged(" FAILED:")
 
 
+def test_client_certificates_over_http2(served: Served) -> None:
+    def status(host: str, path: str, *more: str) -> str:
+        argv = ["curl", "-sk", "--http2", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "--max-time", "20"]
+        address = f"{host}:{served.port}"
+        return run_tool(*argv, *more, "--resolve", f"{address}:127.0.0.1", f"https://{address}{path}").decode()
+
+    def shown(authority: Certificates) -> tuple[str, ...]:
+        return ("--cert", str(authority.client.cert), "--key", str(authority.client.key))
+
+    assert status("asks.test", "/open/x") == "200 2"
+    assert status("asks.test", "/closed") == "400 2"
+    assert status("asks.test", "/closed", *shown(served.others)) == "400 2"
+    assert status("asks.test", "/closed", *shown(served.authority)) == "200 2"
+    assert status("a.test", "/closed", "-H", "Host: asks.test") == "400 2"
+
+
 def test_curl(served: Served) -> None:
     argv = ["curl", "-sS", "--fail", "--cacert", str(served.authority.ca.cert), "--max-time", "20"]
     for name in ("a.test", "x.a.test"):
@@ -342,3 +358,36 @@ def test_closed_is_not_an_answer(served: Served) -> None:
         assert client.read_response().status == 200
         with pytest.raises(Closed):
             client.read_response()
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+def test_certificates_larger_than_what_the_socket_takes_at_once(protocol: str, tmp_path: Path) -> None:
+    """A small segment size makes the gateway's send buffer small: the rest of the handshake waits."""
+    authority = Certificates(tmp_path / "certs")
+    pair = authority.issue("long", ("long.test",))
+    with pair.cert.open("a") as file:
+        file.write(authority.ca.cert.read_text() * 190)  # below the 100 KB that clients take
+    texts = {"cert": f"$file://{pair.cert}", "key": f"$file://{pair.key}"}
+    port = free_port()
+    gateway = Gateway(
+        tmp_path / "gateway",
+        {"ssls": [{"id": 1, "sni": "long.test", **texts}]},
+        {"apisix": {"ssl": {"enable": True, "listen": [{"ip": "127.0.0.1", "port": port}]}}},
+    )
+    context = ssl.create_default_context(cafile=str(authority.ca.cert))
+    context.set_alpn_protocols([protocol])
+    raw = socket.socket()
+    try:
+        raw.settimeout(20)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 88)
+        raw.connect(("127.0.0.1", port))
+        with context.wrap_socket(raw, server_hostname="long.test") as tls:
+            assert tls.selected_alpn_protocol() == protocol
+            if protocol == "h2":
+                assert tls.recv(9)[3] == 4  # its SETTINGS
+            else:
+                tls.sendall(b"GET / HTTP/1.1\r\nHost: long.test\r\n\r\n")
+                assert tls.recv(12) == b"HTTP/1.1 404"
+    finally:
+        raw.close()
+        gateway.stop()

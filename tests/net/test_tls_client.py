@@ -195,27 +195,21 @@ def test_connections_are_used_again_for_the_same_name_only(served: Gateway) -> N
     assert other != first
 
 
-def test_sessions_are_resumed(served: Gateway) -> None:
-    for path, version in (("/pass/x", "TLSv1.3"), ("/old/x", "TLSv1.2")):
+def test_sessions_are_resumed(served: Gateway, upstreams: Upstreams) -> None:
+    for path, version, server in (("/pass/x", "TLSv1.3", upstreams.plain), ("/old/x", "TLSv1.2", upstreams.old)):
+        host = f"resumed.{version}.test".lower()
+        head = f" {path} HTTP/1.1\r\nHost: {host}\r\n".encode()
         with served.client() as one, served.client() as two:
-            for client in (one, two):  # at the same time: two connections
-                client.send(f"POST {path} HTTP/1.1\r\nHost: resumed.test\r\nContent-Length: 2\r\n\r\n1".encode())
-                time.sleep(0.2)  # so that the first one's session is known
-            told = []
-            for client in (one, two):
-                client.send(b"2")
-                told.append(json.loads(client.read_response().body))
-        assert {one["version"] for one in told} == {version}
-    # A session is only there once an answer has come: a third connection has one for sure.
-    clients = [served.client() for _ in range(3)]
-    for client in clients:
-        client.send(b"POST /pass/x HTTP/1.1\r\nHost: resumed.test\r\nContent-Length: 2\r\n\r\n1")
-    reused = []
-    for client in clients:
-        client.send(b"2")
-        reused.append(json.loads(client.read_response().body)["reused"])
-        client.close()
-    assert any(reused)
+            one.send(b"GET" + head + b"\r\n")
+            first = json.loads(one.read_response().body)
+            one.send(b"POST" + head + b"Content-Length: 20\r\n\r\nthe first half")  # its connection is busy now
+            deadline = time.monotonic() + 10
+            while not any(up.received.endswith(b"the first half") for up in server.connections):
+                assert time.monotonic() < deadline
+            two.send(b"GET" + head + b"\r\n")
+            second = json.loads(two.read_response().body)
+        assert (first["version"], first["reused"]) == (version, False)
+        assert (second["version"], second["reused"]) == (version, True)
 
 
 def test_large_bodies_both_ways(served: Gateway) -> None:

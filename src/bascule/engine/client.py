@@ -102,6 +102,12 @@ class Http1Client(Downstream):
     def greeted(self) -> cython.bint:
         """Goes on with the TLS handshake. True: it is done, and requests may come."""
         result: cython.int
+        if self.wlen:  # of our certificates, more than the socket took at once
+            if self.flush() < 0:
+                self.gone()
+                return False
+            if self.wlen:
+                return False
         if not self.readable:
             return False
         result = self.handshake()

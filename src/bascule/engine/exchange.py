@@ -43,6 +43,7 @@ from bascule.engine.pages import page
 from bascule.engine.plan import HOLD, chain_plan, steps_of
 from bascule.engine.suspended import resumed
 from bascule.engine.tls_clients import client_problem
+from bascule.engine.tls_servers import bare_host
 from bascule.wire.proxy_protocol import build_proxy_header
 
 REPLAY_LIMIT = cython.declare(cython.int, 131072)  # body bytes kept for a retry while no response has begun
@@ -361,8 +362,7 @@ class Exchange:
         """The host that the request is for, without port, lower-case."""
         m: cython.pointer(Parsed) = cython.address(self.req.m)
         text: bytes = self.req.data[m.host_off : m.host_off + (m.host_len if m.host_len > 0 else 0)]
-        name = text.decode("latin-1").lower()
-        return name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() and ":" in name else name
+        return bare_host(text.decode("latin-1"))
 
     @cython.cfunc
     def find_route(self) -> cython.int:

@@ -437,6 +437,7 @@ def make_http2(core: Core, client: Downstream, p: cython.p_const_char, n: cython
     client.tls = None
     conn.received = client.received
     conn.sent = client.sent
+    conn.take_output(client)
     core.http2_connections += 1
     client.poller.replace(client, conn)
     conn.start()

@@ -827,8 +827,12 @@ def on_header(
             or c.put_head(b"\r\n", 2) < 0
         ):
             return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
-    except Exception:
+    except (ValueError, IndexError):  # no status, or none below 600
         u.malformed = True
+        return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    except Exception as error:
+        u.malformed = True
+        c.stumbled(u, error)
         return ng.NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
     return 0
 

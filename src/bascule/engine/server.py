@@ -359,13 +359,11 @@ class Engine(Core):
         host: bytes = None
         if x.request is not None:
             host = x.request.host_out
-        if host is None and plan.pass_host == 2:
-            host = plan.rewrite_host
-        if host is not None:
-            return bare_host(host.decode("latin-1"))
-        if plan.pass_host == 0 and x.req.m.host_len > 0:
-            return x.host()
-        return bare_host(cython.cast(Endpoint, plan.endpoints[x.node]).host)
+        if host is None:
+            if plan.pass_host == 0 and x.req.m.host_len > 0:
+                return x.host()
+            host = plan.rewrite_host if plan.pass_host == 2 else plan.node_hosts[x.node]
+        return bare_host(host.decode("latin-1"))
 
     @cython.cfunc
     def secure(self, u: Stream, e: Endpoint, plan: UpstreamPlan, name: str, protocols: bytes) -> cython.int:

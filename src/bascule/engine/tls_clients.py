@@ -17,7 +17,7 @@ def client_problem(tls: Any, sni: SniTable, host: str, path: bytes) -> str | Non
         return f"{host} needs a client certificate, and the connection was opened for {tls.server_name or 'no name'}"
     if shown.client_ca is None or _skips(shown, path):
         return None
-    if tls.peer_certificate is None:
+    if not tls.shown:
         return "the client showed no certificate"
     if tls.verify_error:
         return f"the client's certificate isn't trusted: {tls.verify_error}"

@@ -37,7 +37,7 @@ def _of_certificate(read: Callable[[x509.Certificate], Any]) -> Callable[[Any], 
 
 
 def _verify(tls: Any) -> str:
-    if tls.peer_certificate is None:
+    if not tls.shown:
         return "NONE"
     return f"FAILED:{tls.verify_error}" if tls.verify_error else "SUCCESS"
 

@@ -40,8 +40,7 @@ cdef extern from "openssl/evp.h" nogil:
         pass
     void EVP_PKEY_free(EVP_PKEY*)
     const EVP_CIPHER* EVP_aes_256_cbc()
-    int EVP_EncryptInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, void*, const unsigned char*, const unsigned char*)
-    int EVP_DecryptInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, void*, const unsigned char*, const unsigned char*)
+    int EVP_CipherInit_ex(EVP_CIPHER_CTX*, const EVP_CIPHER*, void*, const unsigned char*, const unsigned char*, int)
     int EVP_MAC_CTX_set_params(EVP_MAC_CTX*, const OSSL_PARAM*)
 
 cdef extern from "openssl/params.h" nogil:

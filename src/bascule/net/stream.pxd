@@ -24,6 +24,7 @@ cdef class Stream(Handle):
     cdef int send(self, const char* p, Py_ssize_t n) noexcept           # 0: sent or kept; -1: broken
     cdef int send2(self, const char* p, Py_ssize_t n, const char* q, Py_ssize_t k) noexcept
     cdef int keep(self, const char* p, Py_ssize_t n) noexcept
+    cdef void take_output(self, Stream other) noexcept
     cdef int flush(self) noexcept                                       # 0; -1: broken
     cdef int stash(self, const char* p, Py_ssize_t n) noexcept          # into rbuf
     cdef int reserve(self, int n) noexcept                              # room for n more bytes in rbuf
@@ -34,6 +35,8 @@ cdef class Stream(Handle):
     cdef bint quiet(self) noexcept                                      # nothing has come, nor the end
     cdef void end_output(self) noexcept
     cdef long long total_sent(self) noexcept
+    cdef Py_ssize_t push(self, const char* p, Py_ssize_t n) noexcept
+    cdef Py_ssize_t pull(self, char* buf, Py_ssize_t cap) noexcept
     cdef Py_ssize_t take_in(self) noexcept
     cdef Py_ssize_t receive_sealed(self, char* buf, Py_ssize_t cap) noexcept
     cdef int put_sealed(self) noexcept

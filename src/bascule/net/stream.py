@@ -32,12 +32,21 @@ class Stream(Handle):
         n: cython.Py_ssize_t
         if self.tls is not None:
             return self.receive_sealed(buf, cap)
+        n = self.pull(buf, cap)
+        if n > 0:
+            if n < cap and not self.half_closed:
+                self.readable = False
+            self.received += n
+        return n
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def pull(self, buf: cython.p_char, cap: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """What the kernel has, sealed or not; as receive() returns."""
+        n: cython.Py_ssize_t
         while True:
             n = cnet.recv(self.fd, buf, cap, 0)
             if n > 0:
-                if n < cap and not self.half_closed:
-                    self.readable = False
-                self.received += n
                 return n
             if n == 0:
                 self.half_closed = True
@@ -59,22 +68,11 @@ class Stream(Handle):
             self.drained = False
             self.readable = False
             return -1
-        while True:
-            n = cnet.recv(self.fd, RAW, SCRATCH, 0)
-            if n > 0:
-                self.drained = n < SCRATCH and not self.half_closed
-                self.tls.give(RAW, n)
-                return n
-            if n == 0:
-                self.half_closed = True
-                return 0
-            if errno == cnet.EINTR:
-                continue
-            if errno == cnet.EAGAIN:
-                self.readable = False
-                return -1
-            self.half_closed = True
-            return -2
+        n = self.pull(RAW, SCRATCH)
+        if n > 0:
+            self.drained = n < SCRATCH and not self.half_closed
+            self.tls.give(RAW, n)
+        return n
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -95,7 +93,9 @@ class Stream(Handle):
             r = self.take_in()
             if r <= 0:
                 break
-        tls.hold()
+        if tls.hold() < 0:  # no memory: the window is everybody's, nothing of it may stay
+            self.half_closed = True
+            return -2
         if got:
             if r > 0 and self.drained and tls.empty():
                 self.drained = False
@@ -123,9 +123,13 @@ class Stream(Handle):
             self.before_tls = None
         while True:
             r = tls.step()
-            n = tls.output(cython.address(sealed))
-            if n and cnet.send(self.fd, sealed, n, cnet.MSG_NOSIGNAL) != n:
-                # A few kilobytes into an empty socket: what is not taken at once is not taken at all.
+            if tls.accepting:
+                n = self.put_sealed()
+            else:
+                # wbuf holds what is to be sealed, so this can't wait there: a few kilobytes into an empty socket.
+                n = tls.output(cython.address(sealed))
+                n = 0 if n == 0 or cnet.send(self.fd, sealed, n, cnet.MSG_NOSIGNAL) == n else -1
+            if n < 0:
                 tls.fail("the connection broke")
                 return -1
             if r < 0:
@@ -138,8 +142,10 @@ class Stream(Handle):
             if n <= 0:
                 tls.fail("the connection closed within the handshake")
                 return -1
-        tls.hold()
-        if self.wlen:
+        if tls.hold() < 0:
+            tls.fail("no memory")
+            return -1
+        if self.wlen and not tls.accepting:
             plain = self.wbuf
             n = self.wlen
             r = self.woff
@@ -154,24 +160,12 @@ class Stream(Handle):
     def put_sealed(self) -> cython.int:
         """Sends what OpenSSL has made; as send()."""
         sealed: cython.p_char = cython.NULL
-        r: cython.Py_ssize_t
         n: cython.Py_ssize_t = self.tls.output(cython.address(sealed))
         if n == 0:
             return 0
         if self.broken or self.fd < 0:
             return -1
-        if self.wlen == 0:
-            r = cnet.send(self.fd, sealed, n, cnet.MSG_NOSIGNAL)
-            if r == n:
-                return 0
-            if r < 0:
-                if errno != cnet.EAGAIN and errno != cnet.EINTR:
-                    self.broken = True
-                    return -1
-                r = 0
-            sealed += r
-            n -= r
-        return self.keep(sealed, n)
+        return -1 if self.push(sealed, n) < 0 else 0
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -209,7 +203,8 @@ class Stream(Handle):
             if n <= 0:
                 r = 1 if n == -1 else 0
                 break
-        self.tls.hold()
+        if self.tls.hold() < 0:
+            return True
         self.put_sealed()
         return r <= 0
 
@@ -255,20 +250,27 @@ class Stream(Handle):
             return -1
         if self.tls is not None:
             return self.seal(p, n, cython.NULL, 0)
+        r = self.push(p, n)
+        if r < 0:
+            return -1
+        self.sent += r
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def push(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """How much the kernel took at once; the rest is kept. -1: broken."""
+        r: cython.Py_ssize_t = 0
         if self.wlen == 0:
             r = cnet.send(self.fd, p, n, cnet.MSG_NOSIGNAL)
             if r == n:
-                self.sent += n
-                return 0
+                return r
             if r < 0:
                 if errno != cnet.EAGAIN and errno != cnet.EINTR:
                     self.broken = True
                     return -1
                 r = 0
-            self.sent += r
-            p += r
-            n -= r
-        return self.keep(p, n)
+        return -1 if self.keep(p + r, n - r) < 0 else r
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -340,7 +342,7 @@ class Stream(Handle):
             return 0
         if self.broken or self.fd < 0:
             return -1
-        if self.tls is not None and not self.tls.established:
+        if self.tls is not None and not self.tls.established and not self.tls.accepting:
             return 0  # still to be sealed
         r = cnet.send(self.fd, self.wbuf + self.woff, self.wlen, cnet.MSG_NOSIGNAL)
         if r < 0:
@@ -357,6 +359,14 @@ class Stream(Handle):
             self.wbuf = cython.NULL
             self.wcap = 0
         return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def take_output(self, other: Stream) -> cython.void:
+        """What another stream has not sent yet is this one's to send."""
+        self.wbuf, self.woff, self.wlen, self.wcap = other.wbuf, other.woff, other.wlen, other.wcap
+        other.wbuf = cython.NULL
+        other.woff = other.wlen = other.wcap = 0
 
     @cython.cfunc
     @cython.exceptval(check=False)

@@ -11,6 +11,7 @@ cdef class Tls:
     cdef Pipe pipe
     cdef char* rest                     # received bytes that OpenSSL hasn't taken yet
     cdef bint resting                   # pipe.inp points into it
+    cdef readonly bint accepting        # the server's side
     cdef readonly bint established
     cdef readonly bint http2            # what ALPN may choose; afterwards, what it chose
     cdef readonly bint challenge        # a certificate authority looks at its challenge (RFC 8737), and no more

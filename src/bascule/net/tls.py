@@ -13,6 +13,7 @@ from cython.cimports.libc.string import memcpy
 METHOD = cython.declare(cython.pointer(openssl.BIO_METHOD), cython.NULL)
 OUT = cython.declare(cython.p_char, cython.NULL)
 OUT_LEN = cython.declare(cython.Py_ssize_t, 0)
+OUT_OWNER = cython.declare(cython.pointer(Pipe), cython.NULL)  # whose bytes they are: nobody else gets to send them
 OUT_CAP = cython.declare(cython.Py_ssize_t, 0)
 OUT_KEPT = cython.declare(cython.Py_ssize_t, 262144)  # what is larger is given back
 
@@ -38,9 +39,13 @@ def bio_read(b: cython.pointer(openssl.BIO), out: cython.p_char, n: cython.int) 
 @cython.nogil
 @cython.exceptval(check=False)
 def bio_write(b: cython.pointer(openssl.BIO), p: cython.p_const_char, n: cython.int) -> cython.int:
-    global OUT, OUT_LEN, OUT_CAP
+    global OUT, OUT_LEN, OUT_CAP, OUT_OWNER
     grown: cython.p_char
+    pipe: cython.pointer(Pipe) = cython.cast(cython.pointer(Pipe), openssl.BIO_get_data(b))
     openssl.BIO_clear_retry_flags(b)
+    if OUT_OWNER != pipe:  # what another connection left is of no use any more
+        OUT_OWNER = pipe
+        OUT_LEN = 0
     if OUT_LEN + n > OUT_CAP:
         grown = cython.cast(cython.p_char, realloc(OUT, OUT_LEN + n + 16384))
         if grown == cython.NULL:
@@ -85,7 +90,10 @@ class Tls:
     @cython.cfunc
     @cython.exceptval(-1)
     def create(self, context: cython.pointer(openssl.SSL_CTX)) -> cython.int:
+        global OUT_LEN
         bio: cython.pointer(openssl.BIO)
+        if OUT_OWNER == cython.address(self.pipe):  # of one that was here before
+            OUT_LEN = 0
         self.ssl = openssl.SSL_new(context)
         bio = openssl.BIO_new(METHOD)
         if self.ssl == cython.NULL or bio == cython.NULL:
@@ -193,7 +201,7 @@ class Tls:
     @cython.exceptval(check=False)
     def output(self, p: cython.pointer(cython.p_char)) -> cython.Py_ssize_t:
         global OUT, OUT_LEN, OUT_CAP
-        n: cython.Py_ssize_t = OUT_LEN
+        n: cython.Py_ssize_t = OUT_LEN if OUT_OWNER == cython.address(self.pipe) else 0
         if n == 0 and OUT_CAP > OUT_KEPT:
             free(OUT)
             OUT = cython.NULL
@@ -252,6 +260,13 @@ class Tls:
         if result == openssl.X509_V_OK:
             return ""
         return cython.cast(bytes, openssl.X509_verify_cert_error_string(result)).decode("ascii", "replace")
+
+    @property
+    def shown(self) -> bool:
+        """Whether the peer has shown a certificate."""
+        x: cython.pointer(openssl.X509) = openssl.SSL_get1_peer_certificate(self.ssl)
+        openssl.X509_free(x)
+        return x != cython.NULL
 
     @property
     def peer_certificate(self) -> bytes | None:

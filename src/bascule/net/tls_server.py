@@ -74,6 +74,7 @@ class TlsServer:
         """Makes tls the server's side of a new connection. `http2`: whether ALPN may choose it."""
         tls.server = self
         tls.http2 = http2
+        tls.accepting = True
         tls.create(self.context)
         openssl.SSL_set_accept_state(tls.ssl)
         return 0
@@ -243,24 +244,14 @@ def on_ticket(
         memcpy(name, cython.cast(cython.p_char, cython.cast(bytes, keys[0])), 16)
         if openssl.RAND_bytes(iv, 16) != 1:
             return -1
-        if (
-            openssl.EVP_EncryptInit_ex(
-                cipher,
-                openssl.EVP_aes_256_cbc(),
-                cython.NULL,
-                cython.cast(cython.pointer(cython.uchar), cython.cast(cython.p_char, aes)),
-                iv,
-            )
-            != 1
-        ):
-            return -1
-    elif (
-        openssl.EVP_DecryptInit_ex(
+    if (
+        openssl.EVP_CipherInit_ex(
             cipher,
             openssl.EVP_aes_256_cbc(),
             cython.NULL,
             cython.cast(cython.pointer(cython.uchar), cython.cast(cython.p_char, aes)),
             iv,
+            encrypt,
         )
         != 1
     ):
