@@ -22,6 +22,8 @@ class Socket:
     proxy_protocol: bool = False
     tls: bool = False
     http2: bool = False
+    http3: bool = False
+    udp: bool = False
 
 
 @dataclass(slots=True)

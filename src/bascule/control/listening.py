@@ -1,5 +1,5 @@
-"""Listening sockets. The supervisor opens them, one per worker for TCP (SO_REUSEPORT), and keeps them when a worker
-dies: what the kernel has queued waits for the replacement instead of being reset."""
+"""Listening sockets. The supervisor opens them, one per worker for TCP and UDP (SO_REUSEPORT), and keeps them when a
+worker dies: what the kernel has queued waits for the replacement instead of being reset."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from bascule.control.boot import Socket
@@ -45,6 +46,10 @@ class Listening:
         and is taken back when it is asked for again before.
         `beside_orphans`: workers of a killed gateway may still have the addresses. Raises ListenFailed, and has then
         changed nothing."""
+        if any(address.udp for address in addresses) and find_spec("aioquic") is None:
+            raise ListenFailed(
+                "cannot serve HTTP/3 (apisix.ssl.listen.enable_http3): it needs aioquic: pip install 'bascule[http3]'"
+            )
         opened: list[tuple[ListenAddress, socket.socket]] = []
         used: list[ListenAddress] = []
         held = {_place(address): address for address in self._sockets}
@@ -60,7 +65,7 @@ class Listening:
                     else:
                         ours = {one.worker: one.sock for one in self._retired if _place(one.address) == _place(address)}
                         alone = have == 0 and not beside_orphans and not ours
-                        sock = ours.get(have) or _open_tcp(address, alone, backlog)
+                        sock = ours.get(have) or _open_ip(address, alone, backlog)
                     if address.port == 0 and not address.path:
                         address = address.model_copy(update={"port": sock.getsockname()[1]})
                         self._chosen[wanted] = address
@@ -162,6 +167,8 @@ class Listening:
                 proxy_protocol=address.proxy_protocol,
                 tls=address.tls,
                 http2=address.http2,
+                http3=address.http3,
+                udp=address.udp,
             )
             for address, sockets in self._sockets.items()
         )
@@ -208,28 +215,30 @@ def _unlink(path: str) -> None:
         os.unlink(path)
 
 
-def _place(address: ListenAddress) -> tuple[str, int, str | None]:
+def _place(address: ListenAddress) -> tuple[str, int, str | None, bool]:
     """What can be listened on once only."""
-    return address.host, address.port, address.path
+    return address.host, address.port, address.path, address.udp
 
 
 def _identity(sock: socket.socket) -> int:
     return os.fstat(sock.fileno()).st_ino
 
 
-def _open_tcp(address: ListenAddress, alone: bool, backlog: int) -> socket.socket:
+def _open_ip(address: ListenAddress, alone: bool, backlog: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    kind = socket.SOCK_DGRAM if address.udp else socket.SOCK_STREAM
     if alone and address.port:
         # One without SO_REUSEPORT finds out whether somebody else has the port: with it both would quietly share it.
-        with socket.socket(family) as probe:
+        with socket.socket(family, kind) as probe:
             _set_options(probe, family)
             probe.bind((address.host, address.port))
-    sock = socket.socket(family)
+    sock = socket.socket(family, kind)
     try:
         _set_options(sock, family)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((address.host, address.port))
-        sock.listen(backlog)
+        if not address.udp:
+            sock.listen(backlog)
         sock.setblocking(False)
     except OSError:
         sock.close()
@@ -240,7 +249,8 @@ def _open_tcp(address: ListenAddress, alone: bool, backlog: int) -> socket.socke
 def _set_options(sock: socket.socket, family: int) -> None:
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.type == socket.SOCK_STREAM:  # for UDP it would let two have the same port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def _open_unix(path: str, backlog: int, beside_orphans: bool) -> socket.socket:

@@ -13,9 +13,9 @@ import signal
 import socket
 import sys
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bascule.control.boot import Boot
+from bascule.control.boot import Boot, Socket
 from bascule.control.channel import Channel
 from bascule.control.configuration import unpack
 from bascule.control.garbage import Garbage
@@ -35,6 +35,9 @@ from bascule.snapshot.applied import Applied
 from bascule.snapshot.references import with_secrets
 from bascule.snapshot.tables import Tables
 from bascule.snapshot.upstream_compiler import Served
+
+if TYPE_CHECKING:
+    from bascule.engine.http3_server import Http3Server
 
 log = logging.getLogger("bascule.worker")
 
@@ -98,6 +101,7 @@ class Worker:
         self._engine.use_challenges(boot.challenges.answers, boot.challenges.certificates)
         self._garbage = Garbage()
         self._sockets = boot.sockets
+        self._http3: Http3Server | None = None
         self._mark: socket.socket | None = None
         self._flushing = loop.create_task(self._flush_logs(), name="flush access log")
         self._report("loaded", boot.generation, errors)
@@ -108,10 +112,27 @@ class Worker:
             return  # it was killed: what it said last isn't to be begun any more
         self._mark = mark_serving(self._upgrade_address)
         for one in self._sockets:
+            if one.udp:
+                self._speak_http3(one)
+                continue
             self._engine.listen(
-                one.fd, port=one.port, unix=one.unix, proxy_protocol=one.proxy_protocol, tls=one.tls, http2=one.http2
+                one.fd,
+                port=one.port,
+                unix=one.unix,
+                proxy_protocol=one.proxy_protocol,
+                tls=one.tls,
+                http2=one.http2,
+                alt_svc=f'Alt-Svc: h3=":{one.port}"; ma=86400\r\n'.encode() if one.http3 else None,
             )
         self._report("ready", self._generation, ())
+
+    def _speak_http3(self, one: Socket) -> None:
+        if self._http3 is None:
+            # Imported here: its library is an extra, and costs memory.
+            from bascule.engine.http3_server import Http3Server
+
+            self._http3 = Http3Server(self._engine, self._loop)
+        self._http3.listen(one.fd, one.port)
 
     def _refusing(self) -> None:
         """No request begins here any more."""
@@ -228,7 +249,11 @@ class Worker:
 
     async def stop(self, timeout_s: float) -> None:
         self._flushing.cancel()
+        if self._http3 is not None:
+            self._http3.drain()
         await self._engine.drain(timeout_s, self._refusing)
+        if self._http3 is not None:
+            self._http3.close()
         await self._engine.hosts.close()
         await self._resolver.close()
         if self._writer is not None:

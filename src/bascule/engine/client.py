@@ -436,9 +436,13 @@ class Http1Client(Downstream):
             self.state = C_WAIT
             return x.refuse_head(cython.cast(cython.int, -r))
         x.req.copy(p, r)
+        if self.quic is not None:
+            m.minor = 3
+            x.req.data[m.first_line_end - 5] = 51  # "HTTP/3.0", for logs
+            x.req.data[m.first_line_end - 3] = 48
         self.fk += r
         self.poller.disarm(self)
-        self.takes_chunks = m.minor == 1
+        self.takes_chunks = m.minor != 0
         self.close_after = m.close != 0 or self.served >= core.keepalive_requests
         x.has_body = m.chunked != 0 or m.content_length > 0
         x.body_done = not x.has_body
@@ -573,6 +577,10 @@ class Http1Client(Downstream):
         if not dated:
             core.fresh_date()
             text = core.date_line
+            memcpy(o, cython.cast(cython.p_char, text), len(text))
+            o += len(text)
+        if self.alt_svc is not None:
+            text = self.alt_svc
             memcpy(o, cython.cast(cython.p_char, text), len(text))
             o += len(text)
         return o
@@ -850,6 +858,8 @@ class Http1Client(Downstream):
     def server_address(self) -> str:
         if self.proxied is not None and self.proxied.source is not None:
             return self.proxied.destination
+        if self.quic is not None:
+            return self.quic.local_host
         return local_host(self.fd)
 
 

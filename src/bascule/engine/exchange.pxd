@@ -112,6 +112,8 @@ cdef class Downstream(Stream):
     cdef bint is_unix
     cdef readonly ProxyHeader proxied   # who the client is by a PROXY header; None: the connection's own peer
     cdef bint secure
+    cdef readonly object quic           # engine/http3_connection.py's Shown: the request came by HTTP/3; else None
+    cdef bytes alt_svc                  # "Alt-Svc: ...\r\n" for its responses, or None
     cdef long served                    # requests of this connection
     cdef bint takes_chunks              # HTTP/1.1
     cdef bint close_after

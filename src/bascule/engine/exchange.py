@@ -350,8 +350,8 @@ class Exchange:
                 return self.respond(Response(200, wanted, {"Content-Type": "application/octet-stream"}), 0)
         if core.max_body and m.content_length > core.max_body:
             return self.fail(413, "the request body is announced larger than the limit")
-        if core.asks_clients and self.down.tls is not None:
-            problem = client_problem(self.down.tls, core.tables.sni, self.host(), self.path[: self.path_len])
+        if core.asks_clients and self.down.secure:
+            problem = client_problem(self.tls, core.tables.sni, self.host(), self.path[: self.path_len])
             if problem is not None:
                 return self.fail(400, problem)
         if core.tables.broken_global is not None:
@@ -1386,7 +1386,9 @@ class Exchange:
     @property
     def tls(self):
         """The client's TLS connection (net/tls.py), or None."""
-        return None if self.down is None else self.down.tls
+        if self.down is None:
+            return None
+        return self.down.tls if self.down.quic is None else self.down.quic
 
     @property
     def scheme(self):

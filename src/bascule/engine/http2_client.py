@@ -660,6 +660,7 @@ class Http2Connection(Stream):
         s.local_port = peer.local_port
         s.is_unix = peer.is_unix
         s.secure = peer.secure
+        s.alt_svc = peer.alt_svc
         s.proxied = peer.proxied
         s.tls = self.tls
         self.streams[stream_id] = s
@@ -1168,7 +1169,7 @@ class Http2Stream(Downstream):
         dated = FIELDS.add_head(p, m, skip)
         if x.resp_kept:
             FIELDS.add_pairs(r.added)
-        FIELDS.add_own(core, dated)
+        FIELDS.add_own(core, dated, self.alt_svc)
         if x.upstream_status >= 500 or core.show_upstream_status:
             FIELDS.add_tries(x)
         x.head_bytes = FIELDS.size
@@ -1196,7 +1197,7 @@ class Http2Stream(Downstream):
         bodyless: cython.bint = r.status == 204 or r.status == 304 or r.status < 200
         FIELDS.begin(r.status)
         FIELDS.add_pairs(r.added)
-        FIELDS.add_own(core, r.find("date") is not None)
+        FIELDS.add_own(core, r.find("date") is not None, self.alt_svc)
         if not bodyless:
             FIELDS.add_length(len(body))
         if x.source != 1 and x.upstream_status and (x.upstream_status >= 500 or core.show_upstream_status):

@@ -16,6 +16,6 @@ cdef class ResponseFields:
     # Those of a head that go on, see forward.put_fields. 1: one of them is Date.
     cdef int add_head(self, const char* p, const Parsed* m, int skip)
     cdef int add_pairs(self, list pairs)          # [(name, value)], bytes
-    cdef int add_own(self, Core core, bint dated)
+    cdef int add_own(self, Core core, bint dated, bytes alt_svc)   # a header line or None
     cdef int add_tries(self, Exchange x)
     cdef int add_length(self, long long length)

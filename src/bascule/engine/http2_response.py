@@ -74,7 +74,7 @@ class ResponseFields:
         return 0
 
     @cython.cfunc
-    def add_own(self, core: Core, dated: cython.bint) -> cython.int:
+    def add_own(self, core: Core, dated: cython.bint, alt_svc: bytes | None) -> cython.int:
         line: bytes = core.server_line
         p: cython.p_const_char = line
         self.add(b"server", 6, p + 8, len(line) - 10)
@@ -83,6 +83,9 @@ class ResponseFields:
             line = core.date_line
             p = line
             self.add(b"date", 4, p + 6, len(line) - 8)
+        if alt_svc is not None:
+            p = alt_svc
+            self.add(b"alt-svc", 7, p + 9, len(alt_svc) - 11)
         return 0
 
     @cython.cfunc

@@ -40,4 +40,5 @@ cdef class Listener(Handle):
     cdef bint proxy_protocol        # each connection begins with a PROXY header
     cdef bint tls
     cdef bint http2
+    cdef bytes alt_svc
     cdef int accept_some(self)

@@ -78,6 +78,7 @@ class Listener(Handle):
             c.fd = fd
             c.core = engine
             c.http2 = self.http2
+            c.alt_svc = self.alt_svc
             if self.tls:
                 c.secure = True
                 c.tls = Tls()
@@ -561,8 +562,9 @@ class Engine(Core):
         proxy_protocol: bool = False,
         tls: bool = False,
         http2: bool = False,
+        alt_svc: bytes | None = None,
     ) -> None:
-        """Accepts on a listening socket, which becomes the engine's."""
+        """Accepts on a listening socket, which becomes the engine's. `alt_svc`: a header line for each response."""
         listener: Listener = Listener()
         listener.fd = fd
         listener.engine = self
@@ -571,8 +573,37 @@ class Engine(Core):
         listener.proxy_protocol = proxy_protocol
         listener.tls = tls
         listener.http2 = http2
+        listener.alt_svc = alt_svc
         self.poller.watch(listener, cnet.EPOLLIN | (cnet.EPOLLEXCLUSIVE if unix else 0))
         self.listeners.append(listener)
+
+    def take_in(self, fd: int, quic: object, host: str, peer_port: int, local_port: int) -> bool:
+        """Serves a request that came by HTTP/3 and is said in HTTP/1.1 on this socket, which becomes the engine's.
+        False: there are too many connections, and it is closed."""
+        c: Http1Client
+        text: bytes = host.encode()
+        if self.active >= self.max_connections or len(text) > 63:
+            self.turned_away += 1
+            cnet.close(fd)
+            return False
+        c = Http1Client()
+        c.fd = fd
+        c.core = self
+        c.quic = quic
+        c.secure = True
+        c.host_len = cython.cast(cython.int, len(text))
+        memcpy(c.host_text, cython.cast(cython.p_char, text), len(text))
+        c.peer_port = peer_port
+        c.local_port = local_port
+        self.active += 1
+        try:
+            self.poller.watch(c, cnet.EPOLLIN | cnet.EPOLLOUT | cnet.EPOLLRDHUP | cnet.EPOLLET)
+        except OSError:
+            self.active -= 1
+            c.close()
+            return False
+        c.await_request()
+        return True
 
     async def drain(self, timeout_s: float, refusing=lambda: None):
         """Finishes what there is, within timeout_s. Who has connected, or is about to send a request, gets an answer.

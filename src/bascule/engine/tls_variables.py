@@ -64,7 +64,7 @@ TLS_VARIABLES: dict[str, Callable[[Any], Any]] = {
     "ssl_server_name": _of_tls(lambda tls: tls.server_name),
     "ssl_session_id": _of_tls(lambda tls: tls.session_id or None),
     "ssl_session_reused": _of_tls(lambda tls: "r" if tls.resumed else "."),
-    "ssl_alpn_protocol": _of_tls(lambda tls: "h2" if tls.http2 else "http/1.1"),
+    "ssl_alpn_protocol": _of_tls(lambda tls: getattr(tls, "alpn", None) or ("h2" if tls.http2 else "http/1.1")),
     "ssl_client_verify": _of_tls(_verify),
     "ssl_client_raw_cert": _of_certificate(_pem),
     "ssl_client_cert": _of_certificate(lambda c: _pem(c).strip().replace("\n", "\n\t")),

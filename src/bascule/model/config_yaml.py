@@ -62,8 +62,6 @@ def _dormant(settings: Settings) -> tuple[IgnoredKey, ...]:
     found = []
     if settings.apisix.proxy_mode != "http":
         found.append(IgnoredKey("apisix.proxy_mode", "TCP and UDP proxying isn't here yet: only http is served"))
-    if any(listen.enable_http3 or listen.enable_quic for listen in settings.apisix.ssl.listen):
-        found.append(IgnoredKey("apisix.ssl.listen.enable_http3", "HTTP/3 isn't here yet"))
     return tuple(found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from bascule.errors.sentences import Refused
 
@@ -29,6 +29,16 @@ class Listen(BaseModel):
     enable_http2: bool | None = None
     enable_http3: bool = False
     enable_quic: bool = False
+
+    @property
+    def http3(self) -> bool:
+        return self.enable_http3 or self.enable_quic
+
+    @model_validator(mode="after")
+    def _known_port(self) -> Listen:
+        if self.http3 and not self.port:
+            raise Refused("HTTP/3 needs a port: clients are told which")
+        return self
 
 
 def as_list(value: Any) -> Any:
@@ -55,7 +65,8 @@ def listen(item: Any) -> Any:
 
 class ListenAddress(BaseModel):
     """One socket to open: `host` and `port`, or `path`. `proxy_protocol`: a PROXY header begins each connection.
-    `http2`: clients may speak it there."""
+    `http2`: clients may speak it there. `http3`: they are told that it is spoken on the same port of UDP;
+    `udp`: that socket itself."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,11 +76,13 @@ class ListenAddress(BaseModel):
     proxy_protocol: bool = False
     tls: bool = False
     http2: bool = False
+    http3: bool = False
+    udp: bool = False
 
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        scheme = "https" if self.tls else "http"
+        scheme = "quic" if self.udp else "https" if self.tls else "http"
         return f"{scheme}://[{self.host}]:{self.port}" if ":" in self.host else f"{scheme}://{self.host}:{self.port}"
 
 
@@ -86,6 +99,11 @@ def addresses(
             continue
         hosts = (entry.ip,) if entry.ip else ("0.0.0.0", "::") if ipv6 else ("0.0.0.0",)
         for host in hosts:
-            address = ListenAddress(host=host, port=entry.port, proxy_protocol=proxy_protocol, tls=tls, http2=spoken)
+            http3 = tls and entry.http3
+            address = ListenAddress(
+                host=host, port=entry.port, proxy_protocol=proxy_protocol, tls=tls, http2=spoken, http3=http3
+            )
             found[address] = None
+            if http3:
+                found[ListenAddress(host=host, port=entry.port, udp=True)] = None
     return tuple(found)

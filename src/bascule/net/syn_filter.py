@@ -35,10 +35,10 @@ _INSTRUCTIONS = (_Instruction * 4)(
 
 def turn_away(fd: int) -> None:
     """From now on connections can't begin at this listening TCP socket, in whatever process it is open. Unix sockets
-    are left alone: they have a path to take away."""
+    are left alone: they have a path to take away. So are those of UDP: nothing waits there."""
     sock = socket.socket(fileno=fd)
     try:
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
+        if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM:
             # Where the kernel has no such filters a few connections are reset: no reason to fail.
             with contextlib.suppress(OSError):
                 program = _Program(len(_INSTRUCTIONS), _INSTRUCTIONS)

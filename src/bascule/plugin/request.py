@@ -125,7 +125,7 @@ class Request:
 
     @property
     def http_version(self):
-        return "2.0" if self.head.m.minor == 2 else f"1.{self.head.m.minor}"
+        return f"{self.head.m.minor}.0" if self.head.m.minor > 1 else f"1.{self.head.m.minor}"
 
     # --- addresses
 

@@ -40,7 +40,7 @@ cdef struct Limits:
     int max_fields          # <= MAX_FIELDS (431 / 502)
 
 cdef struct Parsed:
-    int minor               # HTTP/1.minor; 2: it came by HTTP/2
+    int minor               # HTTP/1.minor; 2 or 3: it came by HTTP/2 or 3
     int method              # M_*
     int method_len
     int status              # responses
