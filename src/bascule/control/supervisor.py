@@ -670,6 +670,7 @@ class Supervisor:
             store_ok=not self._report.store and self._source.trouble is None,
             evictions=self._counters.evictions,
         )
+        self._acme.set_metrics(metrics)
         return metrics.render()
 
     def details(self) -> dict[str, Any]:

@@ -126,6 +126,9 @@ def test_a_certificate_is_obtained_and_kept(kind: str, tmp_path: Path) -> None:
         assert first["trouble"] is None
         assert first["until"] > first["next"]
 
+        ends = certificate.not_valid_after_utc.timestamp()
+        assert f'bascule_certificate_expiry_seconds{{name="www.a.test"}} {ends:.0f}\n' in served.gateway.metrics()
+
         # Nothing is answered any more, and what was never asked isn't.
         with served.gateway.client() as client:
             token = "x"

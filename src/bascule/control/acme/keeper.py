@@ -27,6 +27,7 @@ from bascule.errors.config_error import ConfigError, ConfigRefused
 from bascule.model.acme_settings import AcmeSection
 from bascule.model.change import Change
 from bascule.model.ssl import OBTAINED
+from bascule.observe.metrics import Metrics
 
 if TYPE_CHECKING:
     from bascule.control.acme.authority import Authority
@@ -133,6 +134,15 @@ class AcmeKeeper:
             }
             for one in self._certificates
         ]
+
+    def set_metrics(self, metrics: Metrics) -> None:
+        text = "End of a certificate that was obtained by ACME, in seconds since 1970"
+        family = metrics.gauge("bascule_certificate_expiry_seconds", text, ("name",))
+        family.clear()
+        for one in self._certificates:
+            if one.obtained is not None:
+                for name in one.obtained.names:
+                    family.child((name,)).set(one.obtained.until)
 
     # ---- obtaining
 
