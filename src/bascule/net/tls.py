@@ -43,7 +43,7 @@ def bio_write(b: cython.pointer(openssl.BIO), p: cython.p_const_char, n: cython.
     grown: cython.p_char
     pipe: cython.pointer(Pipe) = cython.cast(cython.pointer(Pipe), openssl.BIO_get_data(b))
     openssl.BIO_clear_retry_flags(b)
-    if OUT_OWNER != pipe:  # what another connection left is of no use any more
+    if pipe != OUT_OWNER:  # what another connection left is of no use any more
         OUT_OWNER = pipe
         OUT_LEN = 0
     if OUT_LEN + n > OUT_CAP:
@@ -92,7 +92,7 @@ class Tls:
     def create(self, context: cython.pointer(openssl.SSL_CTX)) -> cython.int:
         global OUT_LEN
         bio: cython.pointer(openssl.BIO)
-        if OUT_OWNER == cython.address(self.pipe):  # of one that was here before
+        if cython.address(self.pipe) == OUT_OWNER:  # of one that was here before
             OUT_LEN = 0
         self.ssl = openssl.SSL_new(context)
         bio = openssl.BIO_new(METHOD)
@@ -201,7 +201,7 @@ class Tls:
     @cython.exceptval(check=False)
     def output(self, p: cython.pointer(cython.p_char)) -> cython.Py_ssize_t:
         global OUT, OUT_LEN, OUT_CAP
-        n: cython.Py_ssize_t = OUT_LEN if OUT_OWNER == cython.address(self.pipe) else 0
+        n: cython.Py_ssize_t = OUT_LEN if cython.address(self.pipe) == OUT_OWNER else 0
         if n == 0 and OUT_CAP > OUT_KEPT:
             free(OUT)
             OUT = cython.NULL
