@@ -24,6 +24,7 @@ NAMES = [path.stem.replace("_", "-") for path in FILES]
 REGISTRY = Registry(None, ())
 # Pages whose examples need nothing but an upstream.
 ALONE = (
+    "api-breaker",
     "cors",
     "fault-injection",
     "ip-restriction",
