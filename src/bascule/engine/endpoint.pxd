@@ -34,6 +34,7 @@ cdef class UpstreamPlan:
     cdef int cursor
     cdef object read_key            # hash_key.key_reader
     cdef object balancer            # balance.* for the other types and for many weights; None: schedule
+    cdef object loads
     cdef int connect_ms
     cdef int send_ms
     cdef int read_ms
@@ -52,4 +53,9 @@ cdef class UpstreamPlan:
     cdef bint secure                # over TLS
     cdef TlsClient tls              # None: it can't be used, and the error log says why
     cdef str refused_tls            # that reason
+    cdef readonly frozenset passed_over     # indexes of nodes that get no requests at present (engine/node_states.py)
+    cdef public tuple observers     # of how each try went, see exchange.py's tell()
+    cdef object __weakref__
     cdef int pick(self, object key, set tried)
+    cdef int make_balancer(self)
+    cpdef pass_over(self, frozenset nodes)

@@ -127,10 +127,14 @@ def _ms(seconds: object, default_s: float) -> int:
 class UpstreamPlan:
     """Built from a CompiledUpstream; `endpoint_for(host, port, secure)` gives the shared endpoints."""
 
-    def __init__(self, upstream, timeout, endpoint_for, settings):
+    def __init__(self, upstream, timeout, endpoint_for, settings, loads=None):
+        """`loads`: measurements by node name, kept by the caller over versions of the upstream."""
         i: cython.int
         total: cython.int
         self.upstream = upstream
+        self.passed_over = frozenset()
+        self.observers = ()
+        self.loads = loads
         nodes = upstream.nodes
         self.count = len(nodes)
         self.endpoints = [endpoint_for(node.host, node.port, upstream.tls is not None) for node in nodes]
@@ -163,20 +167,36 @@ class UpstreamPlan:
                     self.schedule[i] = order[i]
                 self.schedule_len = total
         if self.schedule == cython.NULL and usable:
-            from bascule.balance.balancer import make_balancer
-
-            self.balancer = make_balancer(
-                upstream.type, [(n.weight, n.priority) for n in nodes], [f"{n.host}:{n.port}" for n in nodes]
-            )
+            self.make_balancer()
 
     def __dealloc__(self):
         free(self.schedule)
+
+    @cython.cfunc
+    def make_balancer(self) -> cython.int:
+        from bascule.balance.balancer import make_balancer
+
+        nodes = self.upstream.nodes
+        weights = [(n.weight, n.priority) for n in nodes]
+        self.balancer = make_balancer(self.upstream.type, weights, [n.name for n in nodes], loads=self.loads)
+        return 0
+
+    @cython.ccall
+    def pass_over(self, nodes: frozenset):
+        """These nodes, by index, get no requests from now on."""
+        self.passed_over = nodes
+        if nodes and self.balancer is None and self.schedule_len:
+            self.make_balancer()
 
     @cython.cfunc
     def pick(self, key: object, tried: set | None) -> cython.int:
         """Index of the node to use, -1 when none is left."""
         i: cython.int
         k: cython.int
+        if len(self.passed_over):
+            if self.balancer is None:
+                return -1
+            return self.balancer.pick(key, self.passed_over if tried is None else self.passed_over | tried)
         if self.schedule_len:
             if tried is None:
                 i = self.schedule[self.cursor]

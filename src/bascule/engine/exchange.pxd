@@ -218,6 +218,7 @@ cdef class Exchange:
     cdef int left                       # retries left
     cdef int addresses_left             # of the node's name, not tried yet
     cdef bint no_pool
+    cdef bint told                      # observers know how this try went
     # response
     cdef int body_mode
     cdef bint response_done
@@ -271,6 +272,7 @@ cdef class Exchange:
     cdef bint may_replay(self) noexcept
     cdef int note_try(self, object status)
     cdef int attempt(self)
+    cdef int tell(self, int status, int reason, bint sent)
     cdef int next_phase(self)
     cdef int suspended(self, Step step, int i, object coro, object first)
     cdef int on_response_data(self, const char* p, Py_ssize_t n, bint last)

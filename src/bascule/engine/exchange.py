@@ -633,6 +633,7 @@ class Exchange:
     @cython.cfunc
     def attempt(self) -> cython.int:
         """Picks a node and sends the request there."""
+        self.told = False
         self.node = self.upstream.pick(self.key, self.tried)
         if self.node < 0:
             return self.fail(502, "all upstream servers tried" if self.tried else "no upstream node has a weight")
@@ -890,6 +891,24 @@ class Exchange:
         self.tries.append((self.address_text(), status, f"{(self.core.poller.now - self.t_sent) / 1e6:.3f}"))
         return 0
 
+    @cython.cfunc
+    def tell(self, status: cython.int, reason: cython.int, sent: cython.bint) -> cython.int:
+        """Observers hear how this try went: `outcome(plan, node_index, status, reason, seconds)`, once, at the response
+        head (its status) or at the failure (status 0, reason F_*); a try that the client gave up has no outcome.
+        Not a failure: a pooled connection that had closed, and an address of the node's name when others are left."""
+        seconds: cython.double = 0.0
+        if self.told:
+            return 0
+        self.told = True
+        if sent:
+            seconds = (self.core.poller.now - self.t_sent) / 1e6
+        for observer in self.upstream.observers:
+            try:
+                observer.outcome(self.upstream, self.node, status, reason, seconds)
+            except Exception as error:
+                self.core.log.error("internal error in %r", observer, exc_info=error)
+        return 0
+
     @cython.ccall
     def drop_upstream(self):
         """Gives the upstream connection up."""
@@ -951,8 +970,12 @@ class Exchange:
                         self.tried = set()
                     self.tried.add(self.node)
                     self.held_offset = 0
+                    if len(self.upstream.observers):
+                        self.tell(0, reason, u is not None)
                     core.log.warning("upstream %s: %s; trying another node", self.address_text(), detail)
                     return self.attempt()
+        if len(self.upstream.observers):
+            self.tell(0, reason, u is not None)
         core.log.error("upstream %s: %s", self.address_text(), detail)
         if u is not None:
             self.upstream_status = status
@@ -970,6 +993,8 @@ class Exchange:
         self.upstream_status = m.status
         self.status = m.status
         self.source = 2
+        if len(self.upstream.observers):
+            self.tell(m.status, 0, True)
         bodyless = self.head_request or m.status == 204 or m.status == 304
         self.filtering = False
         if self.chain.needs_response:
@@ -1204,6 +1229,8 @@ class Exchange:
         self.status = 101
         self.source = 2
         self.upstream_status = 101
+        if len(self.upstream.observers):
+            self.tell(101, 0, True)
         self.t_head = self.core.poller.now
         self.state = X_TUNNEL
         self.core.tunnels.setdefault(self.route.id, set()).add(self)

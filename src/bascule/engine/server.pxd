@@ -28,6 +28,8 @@ cdef class Engine(Core):
     cdef object tls_clients         # engine/tls_servers.py
     cdef int trust(self, UpstreamPlan plan)
     cdef int secure(self, Stream u, Endpoint e, UpstreamPlan plan, str name, bytes protocols)
+    cdef readonly object node_states        # engine/node_states.py
+    cdef public list on_plan        # called with each new UpstreamPlan
     cdef object tls_failures        # counter by reason
     cdef object http2_failures      # a counter, by reason
     cdef dict staples               # key of a certificate -> OCSP response

@@ -28,6 +28,7 @@ from cython.cimports.bascule.wire.target import TARGET_KEEP_ENCODED_SLASH, TARGE
 from cython.cimports.libc.stdlib import free, malloc
 from cython.cimports.libc.string import memcpy
 
+from bascule.engine.node_states import NodeStates
 from bascule.engine.plan import chain_plan
 from bascule.engine.plugin_host import Hosts
 from bascule.engine.tls_servers import TlsClients, bare_host
@@ -147,6 +148,8 @@ class Engine(Core):
         self.endpoints = {}
         self.upstream_plans = {}
         self.listeners = []
+        self.node_states = NodeStates()
+        self.on_plan = []
         self.counters_table = counters
         self.metrics = metrics
         self.generation = 0
@@ -329,9 +332,17 @@ class Engine(Core):
             upstream.runtime = plans
         plan = plans.get(timeout)
         if plan is None:
-            plan = UpstreamPlan(upstream, timeout, self.endpoint_for, self.settings)
+            loads = self.node_states.loads(upstream.key)
+            plan = UpstreamPlan(upstream, timeout, self.endpoint_for, self.settings, loads)
             plans[timeout] = plan
+            self.node_states.adopt(plan)
+            self.observe(plan)
         return plan
+
+    def observe(self, plan: UpstreamPlan) -> None:
+        """Who wants to know how the tries of a plan went adds itself to its `observers`."""
+        for hook in self.on_plan:
+            hook(plan)
 
     def endpoint_for(self, host: str, port: int, secure: bool) -> Endpoint:
         endpoint = self.endpoints.get((host, port, secure))

@@ -18,6 +18,12 @@ class Node:
     priority: int = 0
     metadata: dict[str, Any] | None = field(default=None, hash=False)
 
+    @property
+    def name(self) -> str:
+        """ "host:port", as it is written in the configuration: an IPv6 address has brackets."""
+        bare = ":" in self.host and not self.host.startswith("unix:")
+        return f"[{self.host}]:{self.port}" if bare else f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:

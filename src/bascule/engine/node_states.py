@@ -1,0 +1,115 @@
+"""Which nodes get no requests at present, and what is measured about nodes: by upstream, kept over its versions.
+
+Health checks, ejection and breakers each say which nodes they want passed over; an upstream's plans take the union.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+from weakref import WeakSet
+
+from bascule.balance.member import Load
+
+# What is known of an upstream that nobody uses is forgotten after this time, once there are many such.
+KEPT_S = 600.0
+MANY = 256
+
+
+@dataclass(slots=True, eq=False)
+class UpstreamState:
+    """`plans`: those alive, of all versions. `sources`: by who says so, (names of nodes, whether that is firm)."""
+
+    plans: WeakSet[Any] = field(default_factory=WeakSet)
+    sources: dict[str, tuple[frozenset[str], bool]] = field(default_factory=dict)
+    loads: dict[str, Load] = field(default_factory=dict)
+    touched_s: float = 0.0
+
+    def apply(self, plan: Any) -> None:
+        """Tells a plan which of its nodes are passed over."""
+        if not self.sources:
+            if plan.passed_over:
+                plan.pass_over(frozenset())
+            return
+        firm: set[str] = set()
+        wanted: set[str] = set()
+        for names, is_firm in self.sources.values():
+            wanted |= names
+            if is_firm:
+                firm |= names
+        nodes = plan.upstream.nodes
+        over = frozenset(i for i, node in enumerate(nodes) if node.name in wanted)
+        if len(over) == len(nodes) or all(i in over for i, node in enumerate(nodes) if node.weight > 0):
+            # Nobody would be left: better to try them all than none, but for what is firm.
+            over = frozenset(i for i, node in enumerate(nodes) if node.name in firm)
+        if over != plan.passed_over:
+            plan.pass_over(over)
+
+    def idle(self, now_s: float) -> bool:
+        """Whether it may be forgotten."""
+        used = self.plans or self.sources or any(load.active for load in self.loads.values())
+        return not used and now_s - self.touched_s > KEPT_S
+
+
+class NodeStates:
+    """One per engine."""
+
+    __slots__ = ("_sweep_at", "_upstreams")
+
+    def __init__(self) -> None:
+        self._upstreams: dict[str, UpstreamState] = {}
+        self._sweep_at = MANY
+
+    def set(self, upstream_key: str, source: str, nodes: frozenset[str], *, firm: bool = False) -> None:
+        """`source` wants these nodes ("host:port" as in Node.name) of the upstream with that CompiledUpstream.key
+        passed over, and no others; it holds for all versions of the upstream. When that would be every node which
+        has a weight, all are used nevertheless, save for the nodes of a source that is firm."""
+        state = self._state(upstream_key)
+        if nodes:
+            if state.sources.get(source) == (nodes, firm):
+                return
+            state.sources[source] = (nodes, firm)
+        elif state.sources.pop(source, None) is None:
+            return
+        for plan in list(state.plans):
+            state.apply(plan)
+
+    def passed_over(self, upstream_key: str) -> dict[str, frozenset[str]]:
+        """Names of nodes by source."""
+        state = self._upstreams.get(upstream_key)
+        return {} if state is None else {source: names for source, (names, _) in state.sources.items()}
+
+    def adopt(self, plan: Any) -> None:
+        """A new UpstreamPlan: it follows what is said from now on."""
+        state = self._state(plan.upstream.key)
+        state.plans.add(plan)
+        state.apply(plan)
+
+    def loads(self, upstream_key: str) -> dict[str, Load]:
+        """Measurements by node name, for the balancers of all versions."""
+        return self._state(upstream_key).loads
+
+    def plans(self, upstream_key: str) -> Iterator[Any]:
+        """The plans alive of an upstream."""
+        state = self._upstreams.get(upstream_key)
+        return iter(list(state.plans) if state is not None else ())
+
+    def _state(self, upstream_key: str) -> UpstreamState:
+        state = self._upstreams.get(upstream_key)
+        if state is None:
+            if len(self._upstreams) >= self._sweep_at:
+                self._sweep()
+            state = self._upstreams[upstream_key] = UpstreamState()
+        state.touched_s = monotonic()
+        return state
+
+    def _sweep(self) -> None:
+        now_s = monotonic()
+        self._upstreams = {key: state for key, state in self._upstreams.items() if not state.idle(now_s)}
+        self._sweep_at = max(MANY, 2 * len(self._upstreams))
+
+    def __repr__(self) -> str:
+        passed = sum(len(names) for state in self._upstreams.values() for names, _ in state.sources.values())
+        return f"<NodeStates {len(self._upstreams)} upstreams, {passed} nodes passed over>"
