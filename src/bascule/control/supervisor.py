@@ -11,17 +11,15 @@ import gc
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from bascule.control.acme.challenges import Challenges
-from bascule.control.acme.keeper import AcmeKeeper
+from bascule.control.announcer import Announcer
 from bascule.control.boot import Boot
 from bascule.control.collector import Collector
 from bascule.control.configuration import Configuration
+from bascule.control.estate import Estate
 from bascule.control.file_limit import raise_file_limit
 from bascule.control.fleet import Fleet, StartFailed
 from bascule.control.gateway_metrics import set_gateway_metrics
@@ -30,10 +28,10 @@ from bascule.control.http_endpoints import Exporter, StatusServer
 from bascule.control.http_service import HttpService
 from bascule.control.keeper import Keeper, left_behind
 from bascule.control.launch import Launch
-from bascule.control.listening import ListenFailed, Listening
+from bascule.control.listening import ListenFailed
 from bascule.control.logs import LEVELS
+from bascule.control.obtaining import Obtaining
 from bascule.control.orphans import orphans_gone, there_are_orphans
-from bascule.control.progress import Progress
 from bascule.control.questions import Questions
 from bascule.control.report import Report
 from bascule.control.secret_keeper import Answer, SecretKeeper
@@ -78,25 +76,22 @@ class Supervisor:
         self._upgrade_address = upgrade_address
         self._debug_key = debug_key
         self._ticket_secret = os.urandom(32)  # what TLS session tickets are sealed with, of all workers
-        self._services: dict[str, HttpService] = {}
-        self._notify = os.environ.pop("NOTIFY_SOCKET", None)
         self._handed = False
-        self._progress = Progress()
-        self._told = Progress()  # by generation, whatever it brought
         self._replacing = asyncio.Lock()
-        self._configuration = Configuration()
         self._enabled = launch.settings.plugins
         self._secrets = SecretKeeper(self._tell_secrets, os.environ, refresh_s=launch.settings.bascule.secret_refresh)
         self._stapler = Stapler(self._tell_staples, self._secrets.resolve)
-        self._acme = self._make_acme(launch)
         self._report = Report()
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
         self._reload = asyncio.Event()
-        self._listening = Listening()
-        self._counters = SharedCounters.create(launch.settings.bascule.shared_counters * 64)
-        self._keeper = Keeper(upgrade_address, self._holdings)
+        counters = SharedCounters.create(launch.settings.bascule.shared_counters * 64)
+        self._estate = Estate(version, counters, os.environ.pop("NOTIFY_SOCKET", None))
+        self._listening = self._estate.listening
+        self._keeper = Keeper(upgrade_address, self._estate.holdings)
         self._fleet = Fleet(self._boot, self._fds, self._on_message, self._on_end)
+        self._announcer = Announcer(self._fleet, lambda: self.workers)
+        self._acme = Obtaining(launch, self._announcer, version)
         self._collector = Collector(self._fleet)
         self.questions = Questions(self._fleet)
         self._started = time.time()
@@ -108,7 +103,7 @@ class Supervisor:
     @property
     def configuration(self) -> Configuration:
         """Every resource, as workers are told."""
-        return self._configuration
+        return self._announcer.configuration
 
     @property
     def workers(self) -> int:
@@ -116,14 +111,14 @@ class Supervisor:
 
     def add_service(self, service: HttpService) -> None:
         """One more HTTP server of this process, started once the workers serve."""
-        self._services[service.name] = service
+        self._estate.services[service.name] = service
 
     async def applied(self, revision: int) -> None:
         """Until every worker serves this revision of the store."""
-        await self._progress.wait(revision)
+        await self._announcer.applied(revision)
 
     def _fds(self, worker: int) -> tuple[int, ...]:
-        return (*self._listening.fds(worker), self._counters.fd)
+        return (*self._listening.fds(worker), self._estate.counters.fd)
 
     def _boot(self, worker: int) -> Boot:
         settings = self.settings
@@ -132,7 +127,7 @@ class Supervisor:
             worker_id=worker,
             settings=self._launch.engine(self._version),
             sockets=self._listening.of(worker),
-            counters_fd=self._counters.fd,
+            counters_fd=self._estate.counters.fd,
             enabled=self._enabled,
             user_plugins=self._launch.user_plugins,
             folder=self._launch.folder,
@@ -143,8 +138,8 @@ class Supervisor:
             upgrade_address=self._upgrade_address,
             debug_key=self._debug_key,
             ticket_secret=self._ticket_secret,
-            generation=self._configuration.generation,
-            steps=self._configuration.steps(),
+            generation=self._announcer.generation,
+            steps=self.configuration.steps(),
             secrets=self._secrets.answers,
             staples=self._stapler.answers,
             challenges=self._acme.challenges,
@@ -162,7 +157,7 @@ class Supervisor:
         try:
             self._add_own_services()
             if taker is not None:
-                self._adopt(taker.offer)
+                self._estate.adopt(taker.offer)
                 await asyncio.to_thread(taker.wait_released)
             else:
                 left = await asyncio.to_thread(left_behind, self._upgrade_address)
@@ -194,10 +189,10 @@ class Supervisor:
             if not await self._keeper.holds(KEPT_AT_START_S):
                 log.warning("if this process is killed, nobody keeps its listening sockets for the next one yet")
             if not self._stop.is_set():
-                places = [*self._listening.addresses, *(service.told for service in self._services.values())]
-                generation = self._configuration.generation
+                places = [*self._listening.addresses, *(service.told for service in self._estate.services.values())]
+                generation = self._announcer.generation
                 self._say(f"ready {' '.join(places)} workers={self.workers} generation={generation}")
-                tell_service_manager(self._notify)
+                tell_service_manager(self._estate.notify)
                 await self._go_on(handing)
             limit_s = self.settings.nginx_config.worker_shutdown_timeout
             log.info("stopping: draining for at most %.0f s", limit_s)
@@ -206,7 +201,7 @@ class Supervisor:
                 self._listening.leave()
             else:
                 self._listening.close()  # workers take what is queued; then new connections are refused
-            for service in self._services.values():
+            for service in self._estate.services.values():
                 if service.name not in ("status", "metrics") or self._handed:
                     await service.stop()
             await self._fleet.stop(limit_s, self._at_once)
@@ -215,7 +210,7 @@ class Supervisor:
                 keeper.close()
             await self._keeper.end()
             await self._fleet.kill()
-            for service in self._services.values():
+            for service in self._estate.services.values():
                 await service.stop()
             await self._source.close()
             await self._secrets.close()
@@ -233,11 +228,11 @@ class Supervisor:
         await self._fetch_secrets(step.changes, SECRETS_AT_START_S)
         self._take(step)
         if self.workers:
-            self._tell_certificates(self._acme.load())
+            self._acme.load()
 
     async def _start_services(self, *names: str) -> None:
         """Those of these names; without any, all that don't serve yet."""
-        for service in self._services.values():
+        for service in self._estate.services.values():
             if service.runs or (names and service.name not in names):
                 continue
             await service.start()
@@ -245,25 +240,8 @@ class Supervisor:
 
     # ---- a newer gateway takes over
 
-    def _holdings(self) -> Offer:
-        """What the keeper holds: whatever a gateway that follows this one can use."""
-        sockets = self._listening.offered()
-        for service in self._services.values():
-            if service.fd is not None:
-                what = {"service": service.name, "ip": service.ip, "port": service.port}
-                sockets.append((what, service.fd))
-        sockets.append(({"shared": "counters"}, self._counters.fd))
-        return Offer({"version": self._version, "pid": os.getpid()}, sockets)
-
     def _offer(self) -> Offer:
-        offer = self._holdings()
-        offer.sockets += [({"output": 1}, 1), ({"output": 2}, 2)]
-        offer.facts |= {
-            "workers": self._launch.workers_option,
-            "notify": self._notify,
-            "listening": self._listening.identities(),
-        }
-        return offer
+        return self._estate.offer(self._launch.workers_option)
 
     def _adopt_left(self, left: Sequence[Taker]) -> None:
         """What keepers of gateways that were killed hold."""
@@ -271,41 +249,14 @@ class Supervisor:
             log.warning(
                 "process %s was killed: what waits in its sockets is served here", keeper.offer.facts.get("pid")
             )
-            self._adopt(keeper.offer)
-
-    def _adopt(self, offer: Offer) -> None:
-        self._listening.adopt((what, fd) for what, fd in offer.sockets if "address" in what)
-        for what, fd in offer.sockets:
-            if "service" in what:
-                sock = socket.socket(fileno=fd)
-                service = self._services.get(what["service"])
-                if service is None:
-                    sock.close()
-                else:
-                    service.adopt(sock, (what["ip"], what["port"]))
-            elif "shared" in what:
-                try:
-                    counters = SharedCounters.attach(fd)
-                except (OSError, ValueError) as error:
-                    log.warning("rate limits start anew: the older gateway counts in another way (%s)", error)
-                    os.close(fd)
-                    continue
-                if counters.size_bytes == self._counters.size_bytes:
-                    self._counters = counters
-                else:
-                    log.warning("rate limits start anew: bascule.shared_counters has changed")
-                    os.close(fd)
-            elif "output" in what:
-                os.dup2(fd, what["output"])
-                os.close(fd)
-        self._notify = offer.facts.get("notify") or self._notify
+            self._estate.adopt(keeper.offer)
 
     async def _release(self) -> None:
         """For a newer gateway: no change is taken here any more."""
         self._following.cancel()
         await asyncio.gather(self._following, return_exceptions=True)
         await self._acme.stop()
-        for service in self._services.values():
+        for service in self._estate.services.values():
             if service.name not in ("status", "metrics"):
                 await service.pause()
         await self._source.close()
@@ -316,7 +267,8 @@ class Supervisor:
         await self._fetch_secrets(step.changes, SECRETS_OF_CHANGE_S)
         self._take(step)
         await self._start_services()
-        self._start_acme()
+        if self.workers:
+            self._acme.start()
         self._following = asyncio.get_running_loop().create_task(self._follow(), name="follow the configuration")
 
     def _hand_over(self) -> None:
@@ -355,7 +307,7 @@ class Supervisor:
             services.append(
                 HttpService("metrics", "the metrics server", make, address.ip, address.port, exporter.export_uri)
             )
-        self._services = {service.name: service for service in services} | self._services
+        self._estate.services = {service.name: service for service in services} | self._estate.services
 
     async def _judge(self) -> None:
         """In strict mode, any error of the configuration ends the start."""
@@ -373,7 +325,8 @@ class Supervisor:
     async def _go_on(self, handing: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
         self._following = loop.create_task(self._follow(), name="follow the configuration")
-        self._start_acme()
+        if self.workers:
+            self._acme.start()
         tasks = [
             loop.create_task(self._look_after_plugins(), name="watch users' plugins"),
             loop.create_task(self._collector.run(), name="collect metrics"),
@@ -394,15 +347,12 @@ class Supervisor:
     def _take(self, step: Step) -> None:
         """One step of the configuration, sent to the workers that there are."""
         self._report.store = step.errors
-        packed = self._configuration.take(step.changes)
-        self._secrets.settle(step.changes, self._configuration.versions)
+        self._announcer.changes(step.changes)
+        self._secrets.settle(step.changes, self.configuration.versions)
         self._stapler.take(step.changes)
-        generation = self._configuration.generation
         if step.errors:
-            self._report.count(generation)
-        self._fleet.send("changes", generation, packed)
-        self._progress.take(generation, step.revision)
-        self._advance()
+            self._report.count(self._announcer.generation)
+        self._announcer.reached(step.revision)
 
     async def _follow(self) -> None:
         """Sends what changes to every worker."""
@@ -415,7 +365,7 @@ class Supervisor:
                     self._report.tell()
                     await self._use_plugins(step.plugins)
                 else:
-                    self._take_nothing(step)
+                    self._announcer.reached(step.revision)  # nothing in it concerns workers
             except Exception:
                 log.exception("internal error while taking a change of the configuration")
                 await asyncio.sleep(LOOK_S)
@@ -426,63 +376,10 @@ class Supervisor:
 
     def _tell_secrets(self, answers: dict[str, Answer]) -> None:
         self._stapler.look_again()
-        if self._fleet.slots:  # else workers are told at their start
-            self._configuration.generation += 1
-            self._fleet.send("secrets", self._configuration.generation, answers)
+        self._announcer.tell("secrets", answers)
 
     def _tell_staples(self, staples: dict[bytes, bytes | None]) -> None:
         self._fleet.send("staples", staples)
-
-    # ---- certificates that are obtained here
-
-    def _make_acme(self, launch: Launch) -> AcmeKeeper:
-        section = launch.settings.bascule.acme
-        return AcmeKeeper(
-            section,
-            Path(launch.store_folder),
-            ca_file=None if section.ca_file is None else os.path.join(launch.folder, section.ca_file),
-            agent=f"bascule/{self._version}",
-            tell=self._tell_certificates,
-            tell_challenges=self._tell_challenges,
-            told=self._all_told,
-        )
-
-    def _start_acme(self) -> None:
-        if self.workers:
-            self._acme.start()
-
-    async def _use_acme(self, launch: Launch) -> None:
-        """As config.yaml says it now."""
-        if launch.settings.bascule.acme == self._acme.section:
-            return
-        before = self._acme
-        await before.stop()
-        self._acme = self._make_acme(launch)
-        loaded = self._acme.load()
-        self._tell_certificates(before.unload(self._acme) + loaded)
-        self._start_acme()
-
-    def _tell_certificates(self, changes: list[Change]) -> None:
-        if changes:
-            packed = self._configuration.take(changes)
-            self._fleet.send("changes", self._configuration.generation, packed)
-
-    def _tell_challenges(self, challenges: Challenges) -> None:
-        if self._fleet.slots:
-            self._configuration.generation += 1
-            self._fleet.send("challenges", self._configuration.generation, challenges)
-
-    async def _all_told(self) -> None:
-        """Until every worker knows what they were told so far."""
-        generation = self._configuration.generation
-        self._told.take(generation, generation)
-        self._advance()
-        await self._told.wait(generation)
-
-    def _take_nothing(self, step: Step) -> None:
-        """The store has a new revision, and nothing in it concerns workers."""
-        self._progress.take(self._configuration.generation, step.revision)
-        self._advance()
 
     async def _look_after_plugins(self) -> None:
         """Loads users' plugins anew when their files change; on SIGHUP config.yaml too."""
@@ -538,7 +435,7 @@ class Supervisor:
         launch.note_ignored()
         logging.getLogger().setLevel(LEVELS[settings.nginx_config.error_log_level])
         log.warning("config.yaml has changed: replacing %d workers, one by one", self.workers)
-        self._configuration.generation += 1
+        self._announcer.next_generation()
         try:
             await self._replace_workers()
         except StartFailed as error:
@@ -550,7 +447,8 @@ class Supervisor:
             self._keeper.changed()
             await self._replace_workers()
         self._listening.close_retired()
-        await self._use_acme(self._launch)
+        if self.workers:
+            await self._acme.use(self._launch)
         log.warning("listening on %s", " ".join(self._listening.addresses))
 
     async def _replace_workers(self) -> None:
@@ -572,8 +470,7 @@ class Supervisor:
 
     def reload_plugins(self) -> None:
         """Every worker imports users' changed plugins anew."""
-        self._configuration.generation += 1
-        self._fleet.send("reload_plugins", self._configuration.generation)
+        self._announcer.tell("reload_plugins")
 
     async def _use_plugins(self, listed: tuple[str, ...] | None) -> None:
         """`listed`: the resource file's own list of enabled plugins, which beats that of config.yaml."""
@@ -581,7 +478,7 @@ class Supervisor:
         if enabled != self._enabled:
             self._enabled = enabled
             log.warning("the list of plugins has changed: replacing %d workers, one by one", self.workers)
-            self._configuration.generation += 1
+            self._announcer.next_generation()
             async with self._replacing:
                 await self._replace_workers()
 
@@ -601,19 +498,17 @@ class Supervisor:
             _, generation, errors, refused, counts, broken, plugin_errors, unknown = message
             slot.generation = generation
             if kind == "loaded":
-                if generation < self._configuration.generation:
-                    # It was told at its start; what has changed since then it gets whole.
-                    for step in self._configuration.steps():
-                        slot.send("changes", self._configuration.generation, step)
-                    slot.send("challenges", self._configuration.generation, self._acme.challenges)
+                if generation < self._announcer.generation:
+                    self._announcer.catch_up(slot)
+                    slot.send("challenges", self._announcer.generation, self._acme.challenges)
                 # From now on no change is in effect before this worker has it, too.
                 slot.serving = True
                 slot.send("serve")
-            self._advance()
+            self._announcer.advance()
             report = self._report
             if errors:
                 report.count(generation)
-            self._configuration.settle(generation, refused)
+            self.configuration.settle(generation, refused)
             report.refused, report.counts, report.broken_global = refused, counts, broken
             report.plugin_errors, report.unknown_plugins = plugin_errors, unknown
             if kind == "ready":
@@ -624,18 +519,11 @@ class Supervisor:
                 report.tell()
         elif kind == "refusing":
             slot.serving = False
-            self._advance()
+            self._announcer.advance()
         elif kind == "explained":
             self.questions.answer(*message[1:])
         elif kind in ("metrics", "drained"):
             self._collector.take(slot, *message[-2:])
-
-    def _advance(self) -> None:
-        """Worth a look after a step, and after any worker said how far it is, or ended."""
-        generation = self._fleet.least_generation() if self.workers else self._configuration.generation
-        if generation is not None:
-            self._progress.reach(generation)
-            self._told.reach(generation)
 
     def _spawn_locate(self) -> None:
         async def locate_and_tell() -> None:
@@ -646,7 +534,7 @@ class Supervisor:
 
     def _on_end(self, slot: WorkerSlot) -> None:
         self._collector.forget(slot)
-        self._advance()
+        self._announcer.advance()
 
     def _not_ready(self) -> str | None:
         slot = self._fleet.not_ready()
@@ -664,11 +552,11 @@ class Supervisor:
             metrics,
             self._fleet,
             prefix=str((self.settings.attr.get("prometheus") or {}).get("metric_prefix", "apisix_")),
-            generation=self._configuration.generation,
+            generation=self._announcer.generation,
             refused=len(self._report.errors),
             reload_errors=self._report.changes_with_errors,
             store_ok=not self._report.store and self._source.trouble is None,
-            evictions=self._counters.evictions,
+            evictions=self._estate.counters.evictions,
         )
         self._acme.set_metrics(metrics)
         return metrics.render()
@@ -682,13 +570,13 @@ class Supervisor:
             "keeper": self._keeper.pid,
             "generation": min(
                 (slot.generation if slot.ready.is_set() else 0 for slot in slots),
-                default=0 if self.workers else self._configuration.generation,
+                default=0 if self.workers else self._announcer.generation,
             ),
-            "latest_generation": self._configuration.generation,
+            "latest_generation": self._announcer.generation,
             "uptime_s": round(time.time() - self._started, 1),
             "workers": [slot.describe() for slot in slots],
             "worker_restarts": self._fleet.restarts,
-            "resources": len(self._configuration),
+            "resources": len(self.configuration),
             "store": {"provider": self.settings.provider, "trouble": self._source.trouble},
             "secrets": self._secrets.details(),
             "ocsp": self._stapler.details(),
@@ -696,7 +584,7 @@ class Supervisor:
             **self._report.details(),
             "ignored": [str(key) for key in self.settings.ignored],
             "listening": self._listening.addresses,
-            "services": [service.told for service in self._services.values() if service.runs],
+            "services": [service.told for service in self._estate.services.values() if service.runs],
         }
 
 

@@ -1,8 +1,5 @@
 """Certificates obtained from an authority that looks at a real gateway."""
 
-import json
-import os
-import signal
 import socket
 import ssl
 import time
@@ -174,27 +171,6 @@ def test_an_authority_that_refuses_is_asked_again(tmp_path: Path) -> None:
         assert served.told()[0]["trouble"] is None
 
 
-def test_a_name_that_leads_elsewhere(tmp_path: Path) -> None:
-    """The other name is served nevertheless, and this one once it leads here."""
-
-    with running(tmp_path, ["a.test", "b.test"]) as served:
-        served.wait_shown("b.test")
-        served.server.http_port, right = free_port(), served.server.http_port
-        served.gateway.configure({"bascule": {"acme": {"names": ["a.test", "b.test", "c.test"]}}})
-        os.kill(served.gateway.process.pid, signal.SIGHUP)
-        served.wait(lambda: len(served.told()) == 3 and served.told()[2]["trouble"] is not None)
-        assert "c.test: connection: " in served.told()[2]["trouble"]
-        assert served.shown("a.test") is not None
-        served.server.http_port = right
-        served.wait_shown("c.test")
-
-        # A name that is taken out is served no more.
-        served.gateway.configure({"bascule": {"acme": {"names": ["b.test", "c.test"]}}})
-        os.kill(served.gateway.process.pid, signal.SIGHUP)
-        served.wait(lambda: served.shown("a.test") is None)
-        assert served.shown("b.test") is not None
-
-
 def test_a_written_item_goes_before(tmp_path: Path) -> None:
     own = Certificates(tmp_path / "own").issue("own", ("a.test",))
     with running(
@@ -222,18 +198,6 @@ def test_an_account_of_ones_own_at_the_authority(tmp_path: Path) -> None:
     with running(tmp_path, ["a.test"], prepare=binding, eab={"kid": "me", "hmac_key": key}) as served:
         served.wait_shown("a.test")
         assert [account.bound_to for account in served.server.accounts] == ["me"]
-
-
-def test_an_authority_that_forgot_the_account(tmp_path: Path) -> None:
-    with running(tmp_path, ["a.test"]) as served:
-        served.wait_shown("a.test")
-        served.server.accounts.clear()
-        served.gateway.configure({"bascule": {"acme": {"names": ["b.test"]}}})
-        os.kill(served.gateway.process.pid, signal.SIGHUP)
-        served.wait_shown("b.test")
-        assert "accountDoesNotExist" in served.gateway.log
-        kept = json.loads(next(served.store.rglob("account.json")).read_text())
-        assert kept["uri"] == served.server.accounts[0].uri
 
 
 def test_an_authority_that_cannot_be_reached(tmp_path: Path) -> None:
