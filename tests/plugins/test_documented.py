@@ -34,6 +34,7 @@ ALONE = (
     "redirect",
     "request-id",
     "response-rewrite",
+    "traffic-label",
 )
 
 

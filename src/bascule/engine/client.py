@@ -476,7 +476,8 @@ class Http1Client(Downstream):
                 self.body_complete()
             x.body_in(p, n, p, n, last)
             return 0
-        if x.held_want < 0 and not x.recode and (x.up is None or not x.up.bare):
+        # Only its framing is followed, unless somebody takes the data off it, or counts them.
+        if x.held_want < 0 and not x.recode and not x.body_limit and (x.up is None or not x.up.bare):
             r = chunk_scan(cython.address(self.chunk), p, n)
             k = r
         else:

@@ -207,6 +207,8 @@ cdef class Exchange:
     cdef int replay_cap
     cdef bint replay_lost
     cdef long long body_bytes           # request body received
+    cdef long long body_limit           # so many may be; 0: any number
+    cdef bint holds_body                # all of it has to be here before the upstream gets any
     cdef list request_trailers          # [(lower-case name, value)], bytes, or None; set before its end is told
     # upstream choice
     cdef UpstreamPlan upstream
@@ -222,6 +224,7 @@ cdef class Exchange:
     # response
     cdef int body_mode
     cdef bint response_done
+    cdef int ahead                      # bytes of it that may wait for the client before the upstream is held up
     cdef list trailers                  # of the response, as request_trailers; set before response_end()
     cdef int upstream_status
     cdef bint filtering                 # body_filter hooks are installed for this response

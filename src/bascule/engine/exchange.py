@@ -40,14 +40,14 @@ from cython.cimports.libc.string import memcpy
 from bascule.engine.grpc_answer import trailers_only
 from bascule.engine.held_body import HeldBody
 from bascule.engine.pages import page
-from bascule.engine.plan import HOLD, chain_plan, steps_of
+from bascule.engine.plan import HOLD, WHOLE, chain_plan, steps_of
 from bascule.engine.suspended import resumed
 from bascule.engine.tls_clients import client_problem
 from bascule.engine.tls_servers import bare_host
 from bascule.wire.proxy_protocol import build_proxy_header
 
 REPLAY_LIMIT = cython.declare(cython.int, 131072)  # body bytes kept for a retry while no response has begun
-P_REWRITE, P_BROUGHT, P_ACCESS, P_BEFORE_PROXY, P_HOLD = 0, 1, 2, 3, 4
+P_REWRITE, P_BROUGHT, P_ACCESS, P_BEFORE_PROXY, P_HOLD, P_WHOLE = 0, 1, 2, 3, 4, 5
 SUSPENDED = object()
 SOURCES = ("gateway", "plugin", "upstream")
 
@@ -272,6 +272,7 @@ class Exchange:
         self.replay_len = 0
         self.replay_lost = False
         self.body_bytes = 0
+        self.holds_body = False
         self.request_trailers = None
         self.upstream = None
         self.endpoint = None
@@ -281,6 +282,7 @@ class Exchange:
         self.no_pool = False
         self.body_mode = BODY_NONE
         self.response_done = False
+        self.ahead = 0
         self.trailers = None
         self.upstream_status = 0
         self.filtering = False
@@ -327,6 +329,7 @@ class Exchange:
         core.requests += 1
         core.exchanges += 1
         self.head_request = m.method == M_HEAD
+        self.body_limit = core.max_body
         if m.method == M_CONNECT:
             return self.fail(405, "CONNECT is not served")
         if n == 0:
@@ -348,8 +351,6 @@ class Exchange:
             wanted = core.challenges.get(self.path[: self.path_len])
             if wanted is not None:
                 return self.respond(Response(200, wanted, {"Content-Type": "application/octet-stream"}), 0)
-        if core.max_body and m.content_length > core.max_body:
-            return self.fail(413, "the request body is announced larger than the limit")
         if core.asks_clients and self.down.secure:
             problem = client_problem(self.tls, core.tables.sni, self.host(), self.path[: self.path_len])
             if problem is not None:
@@ -487,6 +488,9 @@ class Exchange:
                     self.phase = P_BROUGHT
                     return 0
         if self.phase == P_REWRITE or self.phase == P_BROUGHT:
+            if self.body_limit and self.req.m.content_length > self.body_limit:
+                self.fail(413, "the request body is announced larger than the limit")
+                return 1
             self.phase = P_ACCESS
             self.steps = self.chain.access
             self.step_index = 0
@@ -499,7 +503,10 @@ class Exchange:
                 self.connect()
             return 1
         self.steps = None
-        self.send_request()
+        if self.phase == P_WHOLE:
+            self.connect()
+        else:
+            self.send_request()
         return 1
 
     @cython.cfunc
@@ -617,6 +624,14 @@ class Exchange:
     @cython.cfunc
     def connect(self) -> cython.int:
         """The phases are over: to the upstream."""
+        if self.body_limit and self.req.m.content_length > self.body_limit:
+            return self.fail(413, "the request body is announced larger than the limit")
+        if self.holds_body and not self.body_done and self.request.body_out is None:
+            self.holds_body = False
+            self.steps = WHOLE
+            self.step_index = 0
+            self.phase = P_WHOLE
+            return self.run()
         if self.plan.upstream is None:
             if self.plan.missing:
                 return self.fail(self.plan.missing, "the route's upstream does not exist")
@@ -763,7 +778,7 @@ class Exchange:
         self.body_bytes += k
         if last:
             self.body_done = True
-        if self.core.max_body and self.body_bytes > self.core.max_body and self.state < X_RESPONSE:
+        if self.body_limit and self.body_bytes > self.body_limit and self.state < X_RESPONSE:
             self.drop_upstream()
             return self.fail(413, "the request body is larger than the limit")
         if self.held_want >= 0:
@@ -842,19 +857,24 @@ class Exchange:
 
     def read_body(self, n: int):
         """plugin/exchange.py: holds at least n bytes, or all; at once where it can."""
+        waiter = self.hold_body(n)
+        return self.held.read() if waiter is None else self._held(waiter)
+
+    def hold_body(self, n: int):
+        """The same without a look at it: None when so much is held, else the Future that waits for it."""
         if self.held is None:
             self.held = HeldBody()
             if not self.has_body:
                 self.body_done = True
                 self.held.complete = True
         if self.body_done or self.held.size >= n:
-            return self.held.read()
+            return None
         self.held_want = n
         self.down.more_body(self)  # what has arrived already may be enough
         if self.held_want < 0:
-            return self.held.read()
+            return None
         self.held_waiter = self.core.loop.create_future()
-        return self._held(self.held_waiter)
+        return self.held_waiter
 
     async def _held(self, waiter):
         await waiter
@@ -869,6 +889,17 @@ class Exchange:
             if not waiter.done():
                 waiter.set_result(None)
         return 0
+
+    def limit_body(self, n: int):
+        """plugin/exchange.py: for this request instead of the limit for all."""
+        self.body_limit = n
+        return n == 0 or (self.req.m.content_length <= n and self.body_bytes <= n)
+
+    def hold_whole_body(self):
+        self.holds_body = True
+
+    def buffer_response(self, n: int):
+        self.ahead = n
 
     def held_body(self):
         if self.held is None:

@@ -608,7 +608,7 @@ class Http2Upstream(Upstream):
         self.arm(self.plan.read_ms)
         self.unconsumed += n
         x.on_response_data(p, cython.cast(cython.Py_ssize_t, n), False)
-        if self.x is x and x.down is not None and x.down.wlen == 0:
+        if self.x is x and x.down is not None and x.down.wlen <= x.ahead:
             return self.pump()
         return 0
 

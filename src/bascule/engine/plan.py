@@ -14,6 +14,13 @@ async def hold(request):
     await request.body(MOST_HELD)
 
 
+async def hold_whole(request):
+    """Of any size, and nobody looks at it."""
+    waiter = request.exchange.hold_body(1 << 62)
+    if waiter is not None:
+        await waiter
+
+
 @cython.cclass
 class Step:
     def __init__(self, hook):
@@ -33,6 +40,7 @@ def steps_of(hooks) -> list:
 
 
 HOLD = steps_of([Hook(hold, "vars")])
+WHOLE = steps_of([Hook(hold_whole, "proxy-control")])
 
 
 def goes_by_body(chain) -> bool:

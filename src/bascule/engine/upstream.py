@@ -121,7 +121,8 @@ class Http1Upstream(Upstream):
             self.poller.arm(self, self.plan.read_ms)  # the client is still sending: its own time limit holds
             return 0
         if x.down is not None and x.down.wlen:
-            return 0  # the client does not read: its own time limit holds
+            self.poller.arm(self, self.plan.read_ms)  # the client does not read: its own time limit holds
+            return 0
         return x.upstream_failed(F_READ_TIMEOUT, "reading the response timed out")
 
     @cython.cfunc
@@ -162,7 +163,7 @@ class Http1Upstream(Upstream):
             down = x.down
             if self.over:
                 return 0
-            if down.wlen and (x.relay is None or not x.relay.closing):
+            if down.wlen > x.ahead and (x.relay is None or not x.relay.closing):
                 return 0
             if self.rlen:
                 if self.reserve(16384) < 0:

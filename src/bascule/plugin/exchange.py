@@ -62,6 +62,15 @@ class Exchange(Protocol):
     def held_body(self) -> bytes | None:
         """What read_body has held of it so far; None: nothing was asked for."""
 
+    def limit_body(self, n: int) -> bool:
+        """The most bytes of body, 0: any number. False: more were announced, or have come."""
+
+    def hold_whole_body(self) -> None:
+        """Before the upstream is asked."""
+
+    def buffer_response(self, n: int) -> None:
+        """So many bytes may wait for the client while the upstream goes on."""
+
     def find_consumer(self, plugin: str, key: str) -> ConsumerBinding | None: ...
     def find_consumer_by_name(self, name: str) -> ConsumerBinding | None: ...
 
@@ -87,6 +96,8 @@ class MemoryExchange:
     consumers: Mapping[str, Mapping[str, ConsumerBinding]] = field(default_factory=dict)
     variables: dict[str, Value] = field(default_factory=dict)
     held: int = -1
+    holds_body: bool = False
+    response_buffer: int = 0
 
     def variable(self, name: str) -> Value:
         return self.variables.get(name)
@@ -112,6 +123,15 @@ class MemoryExchange:
 
     def held_body(self) -> bytes | None:
         return None if self.held < 0 else self.body[: self.held]
+
+    def limit_body(self, n: int) -> bool:
+        return n == 0 or len(self.body) <= n
+
+    def hold_whole_body(self) -> None:
+        self.holds_body = True
+
+    def buffer_response(self, n: int) -> None:
+        self.response_buffer = n
 
     def find_consumer(self, plugin: str, key: str) -> ConsumerBinding | None:
         return self.consumers.get(plugin, {}).get(key)

@@ -326,6 +326,22 @@ class Request:
         """What set_body gave, or None."""
         return self.body_out
 
+    def limit_body(self, limit):
+        """So many bytes of body are taken at most (0: any number), whatever config.yaml says. Raises BodyTooLarge when
+        more were announced or have come; a body that turns out larger later is answered 413 by the gateway."""
+        if not self.exchange.limit_body(limit):
+            raise BodyTooLarge(limit)
+
+    def hold_whole_body(self):
+        """The upstream is asked when all of the body is here, in memory or on disk, and not before."""
+        self.exchange.hold_whole_body()
+
+    # --- the response
+
+    def buffer_response(self, size):
+        """So many bytes of the response may wait for a slow client before the upstream is held up; 0: none."""
+        self.exchange.buffer_response(size)
+
     # --- consumer
 
     def find_consumer(self, plugin_name, key):
