@@ -19,6 +19,9 @@ LINK: list[str] = []
 OPENSSL = ["ssl", "crypto"]
 LIBRARIES = {
     "engine.http2_client": ["nghttp2"],
+    "engine.http2_connection": ["nghttp2"],
+    "engine.http2_stream": ["nghttp2"],
+    "engine.http2_websocket": ["nghttp2"],
     "engine.http2_upstream": ["nghttp2"],
     "net.tls": OPENSSL,
     "net.tls_client": OPENSSL,

@@ -25,6 +25,7 @@ SEEDS = (
     b":method\x1fCONNECT\x1e:authority\x1fa:443",
     b":method\x1fOPTIONS\x1e:path\x1f*\x1e:scheme\x1fhttps\x1ehost\x1fb",
     GET + b"\x1ex\x1f" + b"y" * 300,
+    GET.replace(b"GET", b"CONNECT") + b"\x1e:protocol\x1fwebsocket\x1esec-websocket-version\x1f13",
 )
 WORDS = (
     *(b"\x1e%s\x1fx" % name for name in sorted(OF_THE_CONNECTION)),
@@ -37,6 +38,7 @@ WORDS = (
     b" ",
     b"HTTP/1.1",
     b"\x1ehost\x1fb",
+    b"\x1esec-websocket-key\x1fx",
     b"\x1ecookie\x1fc",
     b"\x1econtent-length\x1f0",
     b"\x1ete\x1fgzip",
@@ -47,18 +49,27 @@ WORDS = (
 )
 
 
-def assemble(fields: list[tuple[bytes, bytes]], has_body: bool, max_line: int, max_head: int) -> bytes | int:
+def assemble(
+    fields: list[tuple[bytes, bytes]], has_body: bool, max_line: int, max_head: int, extended: bool
+) -> bytes | int:
     """The head; or MALFORMED, BOMB, a negated status. What is found first counts."""
     known: dict[bytes, bytes] = {}
     lines: list[bytes] | None = None
     cookies: list[bytes] = []
     listed = verdict = 0
+    pseudo = {b":method", b":path", b":authority", b":scheme"} | ({b":protocol"} if extended else set())
 
-    def begin() -> list[bytes] | None:
+    def begin() -> list[bytes] | int:
+        host = [b"host: " + known[b":authority"]] if b":authority" in known else []
+        if b":protocol" in known:
+            if known.get(b":method") != b"CONNECT" or not {b":authority", b":path", b":scheme"} <= known.keys():
+                return 400
+            if known[b":protocol"].lower() != b"websocket":
+                return 501
+            return [b"GET " + known[b":path"] + b" HTTP/1.1", *host]
         target = known.get(b":authority" if known.get(b":method") == b"CONNECT" else b":path")
         if b":method" not in known or target is None:
-            return None
-        host = [b"host: " + known[b":authority"]] if b":authority" in known else []
+            return 400
         return [known[b":method"] + b" " + target + b" HTTP/1.1", *host]
 
     for name, value in fields:
@@ -70,7 +81,7 @@ def assemble(fields: list[tuple[bytes, bytes]], has_body: bool, max_line: int, m
         if verdict:
             continue
         if name.startswith(b":"):
-            if name not in (b":method", b":path", b":authority", b":scheme") or name in known or lines is not None:
+            if name not in pseudo or name in known or lines is not None:
                 return MALFORMED
             if not PSEUDO.fullmatch(value) or (name == b":path" and not value.startswith(b"/") and value != b"*"):
                 return MALFORMED
@@ -82,10 +93,11 @@ def assemble(fields: list[tuple[bytes, bytes]], has_body: bool, max_line: int, m
         if not NAME.fullmatch(name) or not VALUE.fullmatch(value) or name in OF_THE_CONNECTION:
             return MALFORMED
         if lines is None:
-            lines = begin()
-            if lines is None:
-                verdict = 400
+            first = begin()
+            if isinstance(first, int):
+                verdict = first
                 continue
+            lines = first
         if name == b"te" and value != b"trailers":
             return MALFORMED
         if name == b"host" and b":authority" in known:
@@ -94,16 +106,24 @@ def assemble(fields: list[tuple[bytes, bytes]], has_body: bool, max_line: int, m
         elif name == b"cookie":
             if value or cookies:  # empty ones in front say nothing
                 cookies.append(value)
+        elif name == b"sec-websocket-key" and b":protocol" in known:
+            continue
         else:
+            if name == b"content-length" and b":protocol" in known:
+                verdict = 400
             lines.append(name + b": " + value)
     if verdict:
         return -verdict
-    lines = lines if lines is not None else begin()
     if lines is None:
-        return -400
+        first = begin()
+        if isinstance(first, int):
+            return -first
+        lines = first
     if joined := b"; ".join(cookies):
         lines.append(b"cookie: " + joined)
-    if not any(name == b"content-length" for name, _ in fields):
+    if b":protocol" in known:
+        lines += [b"connection: upgrade", b"upgrade: websocket", b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="]
+    elif not any(name == b"content-length" for name, _ in fields):
         if has_body:
             lines.append(b"transfer-encoding: chunked")
         elif known[b":method"] in TELLS_LENGTH:
@@ -116,8 +136,9 @@ def check_http2(data: bytes, rng: random.Random) -> str:
     pairs = [(name, value) for name, _, value in (line.partition(SEPARATOR) for line in data.split(LINE))]
     has_body = rng.choice((True, False))
     max_line, max_head = rng.choice(LIMITS)
-    found = RequestFields().assemble(pairs, has_body, max_line, max_head)
-    wanted = assemble(pairs, has_body, max_line, max_head)
+    extended = rng.choice((True, False))
+    found = RequestFields().assemble(pairs, has_body, max_line, max_head, extended)
+    wanted = assemble(pairs, has_body, max_line, max_head, extended)
     assert found == wanted, f"{found!r}, reference: {wanted!r}"
     if isinstance(found, int):
         return f"refused {found} {min(len(pairs), 8)}"

@@ -12,8 +12,10 @@ LINES = b"GET /a?b HTTP/1.1\r\nhost: a.example:80\r\n"
 MALFORMED = -1
 
 
-def assemble(*fields: tuple[bytes, bytes], has_body: bool = False, **limits: int) -> bytes | int:
-    return RequestFields().assemble(list(fields), has_body, **limits)
+def assemble(
+    *fields: tuple[bytes, bytes], has_body: bool = False, extended: bool = False, **limits: int
+) -> bytes | int:
+    return RequestFields().assemble(list(fields), has_body, extended=extended, **limits)
 
 
 def having(name: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
@@ -159,3 +161,18 @@ def test_what_is_written_is_one_head_with_these_fields(
     assert parsed != 0
     if not isinstance(parsed, int):
         assert parsed["head_len"] == len(head)
+
+
+def test_an_extended_connect_is_an_upgrade() -> None:
+    connect = [*having(b":method", b"CONNECT"), (b":protocol", b"websocket")]
+    wanted = LINES + b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    assert assemble(*connect, extended=True) == wanted
+    assert assemble(*connect, has_body=True, extended=True) == wanted
+    assert assemble(*connect, (b"sec-websocket-key", b"mine"), extended=True) == wanted
+    assert assemble(*connect) == MALFORMED  # where it isn't served
+    assert assemble(*connect[:-1], (b":protocol", b"connect-udp"), extended=True) == -501
+    assert assemble(*GET, (b":protocol", b"websocket"), extended=True) == -400
+    assert assemble(*connect, (b"content-length", b"0"), extended=True) == -400
+    for missing in range(1, 4):
+        assert assemble(*connect[:missing], *connect[missing + 1 :], extended=True) in (-400, MALFORMED)
+    assert assemble(*connect, (b"x", b"1"), (b":protocol", b"websocket"), extended=True) == MALFORMED

@@ -190,6 +190,7 @@ cdef class Exchange:
     cdef bint head_request              # the client's method is HEAD
     cdef bint head_sent                 # the method sent upstream is: a plugin may have changed it
     cdef bint asked_body                # a variable of the body was asked for, and nothing of it is held
+    cdef bytes ws_key                   # made here, for a WebSocket of an HTTP/2 client; its answer is checked
     cdef bint websocket                 # the client asked for an upgrade and the route allows it
     cdef Relay relay                    # of a WebSocket whose frames are looked at; None: a tunnel of bytes
     cdef long idle_ms                   # how long a tunnel may be silent

@@ -44,6 +44,7 @@ from bascule.engine.plan import HOLD, WHOLE, chain_plan, steps_of
 from bascule.engine.suspended import resumed
 from bascule.engine.tls_clients import client_problem
 from bascule.engine.tls_servers import bare_host
+from bascule.engine.websocket_key import accept_of
 from bascule.wire.proxy_protocol import build_proxy_header
 
 REPLAY_LIMIT = cython.declare(cython.int, 131072)  # body bytes kept for a retry while no response has begun
@@ -253,6 +254,7 @@ class Exchange:
         self.status = 0
         self.source = 0
         self.websocket = False
+        self.ws_key = None
         self.relay = None
         self.asked_body = False
         self.body_done = False
@@ -318,7 +320,7 @@ class Exchange:
         m.xff = -1
         self.has_body = False
         self.head_request = False
-        return self.fail(status, "the request head is malformed")
+        return self.fail(status, "the request head is malformed" if status != 501 else "not implemented")
 
     @cython.cfunc
     def start(self) -> cython.int:
@@ -408,6 +410,9 @@ class Exchange:
                 self.chain = self.traced(self.chain)
             if m.upgrade and self.plan.websocket and m.method == M_GET and not self.has_body:
                 self.websocket = True
+            elif self.ws_key is not None:
+                self.failure = "WebSocket isn't enabled on the route"
+                return self.respond(Response(400, {"error_msg": "WebSocket is not enabled on this route"}), 0)
             if not self.chain.has_any:
                 return self.connect()
         self.ensure()
@@ -1020,6 +1025,9 @@ class Exchange:
         r: Response
         down: Downstream = self.down
         bodyless: cython.bint
+        if self.ws_key is not None and 200 <= m.status < 300:
+            self.upstream_failed(F_MALFORMED, f"the upstream answered {m.status} to the upgrade")
+            return 0
         self.t_head = self.core.poller.now
         self.upstream_status = m.status
         self.status = m.status
@@ -1252,6 +1260,11 @@ class Exchange:
         """The upstream has switched protocols: from here on bytes flow both ways, until either side, the time limit or
         the end of the route ends it. 0: that was refused, and another answer went out."""
         plan: RoutePlan = self.plan
+        if self.ws_key is not None:
+            self.resp.copy(p, m.head_len)
+            if (self.resp.header("sec-websocket-accept") or "").strip() != accept_of(self.ws_key):
+                self.upstream_failed(F_MALFORMED, "the upstream's Sec-WebSocket-Accept doesn't answer the key")
+                return 0
         if self.chain.inspects and not self.handshake_hooks(p, m):
             return 0
         self.idle_ms = plan.ws_idle_ms if plan.ws_idle_ms else self.upstream.read_ms

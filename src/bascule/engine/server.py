@@ -12,7 +12,7 @@ from cython.cimports.bascule.engine.access_log import AccessLog
 from cython.cimports.bascule.engine.client import C_HEAD, Http1Client
 from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
 from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Relay, Upstream
-from cython.cimports.bascule.engine.http2_client import Http2Connection
+from cython.cimports.bascule.engine.http2_connection import Http2Connection
 from cython.cimports.bascule.engine.http2_upstream import Http2Upstream, Http2UpstreamConnection
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
 from cython.cimports.bascule.engine.upstream import Http1Upstream

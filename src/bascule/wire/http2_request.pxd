@@ -10,8 +10,10 @@ cdef class RequestFields:
     cdef char* text         # the pseudo-header fields, one behind the other
     cdef int text_len
     cdef int text_cap
-    cdef int at[4]          # offset in text of :method, :path, :authority, :scheme; -1: not there
-    cdef int length[4]
+    cdef int at[5]          # offset in text of :method, :path, :authority, :scheme, :protocol; -1: not there
+    cdef int length[5]
+    cdef bint extended      # :protocol may come (RFC 8441): the CONNECT becomes an upgrade
+    cdef char key[24]       # its Sec-WebSocket-Key
     cdef char* cookies      # cookie fields joined, RFC 9113 8.2.3
     cdef int cookies_len
     cdef int cookies_cap
@@ -21,6 +23,7 @@ cdef class RequestFields:
     cdef int verdict        # 0, or the status to refuse it with
     cdef bint lined         # the request line stands in head
     cdef bint has_length
+    cdef bint upgrades(self) noexcept     # the request asks for a WebSocket
     cdef void begin(self, int max_line, int max_head) noexcept
     # 0, or one of FIELDS_*
     cdef int field(self, const char* name, Py_ssize_t n, const char* value, Py_ssize_t k) noexcept

@@ -1,7 +1,7 @@
 # cython: annotation_typing=True
 # ruff: noqa: F821  (types and constants stand in http2_request.pxd)
 """Fields of an HTTP/2 request (RFC 9113, section 8.3) to an HTTP/1.1 head, so that one parser judges both and the rest
-of the gateway never knows which it serves.
+of the gateway never knows which it serves. An extended CONNECT (RFC 8441) becomes the upgrade that it stands for.
 
 What would mean something else once it stands in lines of text is malformed here: any control or blank in a
 pseudo-header field, CR, LF and NUL in a value, a name that isn't a lower-case token, fields of the connection. Limits
@@ -9,7 +9,7 @@ are judged while fields come in: what is beyond them is not kept.
 """
 
 import cython
-from cython.cimports.bascule.wire.http1 import exact_copy, same_text
+from cython.cimports.bascule.wire.http1 import exact_copy, name_is, same_text
 from cython.cimports.cpython.mem import PyMem_RawFree
 from cython.cimports.libc.stdlib import free, realloc
 from cython.cimports.libc.string import memcmp, memcpy
@@ -18,6 +18,7 @@ METHOD = cython.declare(cython.int, 0)
 PATH = cython.declare(cython.int, 1)
 AUTHORITY = cython.declare(cython.int, 2)
 SCHEME = cython.declare(cython.int, 3)
+PROTOCOL = cython.declare(cython.int, 4)
 # A list so many times larger than what is allowed is no mistake: HPACK lets a few bytes stand for it.
 BOMB = cython.declare(cython.int, 16)
 NAME = cython.declare(cython.uchar[256])  # RFC 9110 tchar without upper case
@@ -53,6 +54,9 @@ def of_the_connection(p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.bi
 
 @cython.cclass
 class RequestFields:
+    def __cinit__(self):
+        memcpy(self.key, b"AAAAAAAAAAAAAAAAAAAAAA==", 24)
+
     def __dealloc__(self):
         free(self.head)
         free(self.text)
@@ -65,7 +69,7 @@ class RequestFields:
     @cython.exceptval(check=False)
     def begin(self, max_line: cython.int, max_head: cython.int) -> cython.void:
         i: cython.int
-        for i in range(4):
+        for i in range(5):
             self.at[i] = -1
             self.length[i] = 0
         self.size = self.text_len = self.cookies_len = 0
@@ -102,7 +106,17 @@ class RequestFields:
             self.verdict = 400
             return -1
         self.lined = True
-        if self.put(self.text + self.at[0], self.length[0]) < 0 or self.put(b" ", 1) < 0:
+        if self.at[4] >= 0:
+            if not connect or self.at[1] < 0 or self.at[3] < 0:  # RFC 8441, section 4
+                self.verdict = 400
+                return -1
+            if self.length[4] != 9 or not name_is(self.text + self.at[4], b"websocket", 9):
+                self.verdict = 501
+                return -1
+            target = 1
+            if self.put(b"GET ", 4) < 0:
+                return -1
+        elif self.put(self.text + self.at[0], self.length[0]) < 0 or self.put(b" ", 1) < 0:
             return -1
         if self.put(self.text + self.at[target], self.length[target]) < 0 or self.put(b" HTTP/1.1\r\n", 11) < 0:
             return -1
@@ -148,6 +162,8 @@ class RequestFields:
             which = 2
         elif n == 7 and memcmp(name, b":scheme", 7) == 0:
             which = 3
+        elif self.extended and n == 9 and memcmp(name, b":protocol", 9) == 0:
+            which = 4
         else:
             return FIELDS_MALFORMED
         if self.at[which] >= 0 or self.lined or k < 1:
@@ -218,9 +234,18 @@ class RequestFields:
             return 0
         if n == 14 and memcmp(name, b"content-length", 14) == 0:
             self.has_length = True
+            if self.at[4] >= 0:
+                self.verdict = 400  # what follows isn't a body
+        if n == 17 and self.at[4] >= 0 and memcmp(name, b"sec-websocket-key", 17) == 0:
+            return 0  # RFC 8441 knows none: this hop makes its own
         if self.put(name, n) == 0 and self.put(b": ", 2) == 0 and self.put(value, k) == 0:
             self.put(b"\r\n", 2)
         return 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def upgrades(self) -> cython.bint:
+        return self.at[4] >= 0
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -235,7 +260,11 @@ class RequestFields:
             self.put(b"cookie: ", 8)
             self.put(self.cookies, self.cookies_len)
             self.put(b"\r\n", 2)
-        if not self.has_length:
+        if self.at[4] >= 0:
+            self.put(b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ", 60)
+            self.put(self.key, 24)
+            self.put(b"\r\n", 2)
+        elif not self.has_length:
             m = self.text + self.at[0]
             n = self.length[0]
             if has_body:
@@ -249,11 +278,19 @@ class RequestFields:
         self.put(b"\r\n", 2)
         return -self.verdict if self.verdict else self.size
 
-    def assemble(self, fields: list, has_body: bool = False, max_line: int = 16384, max_head: int = 65536):
+    def assemble(
+        self,
+        fields: list,
+        has_body: bool = False,
+        max_line: int = 16384,
+        max_head: int = 65536,
+        extended: bool = False,
+    ):
         r: cython.int
         name: cython.p_char
         value: cython.p_char
         self.begin(max_line, max_head)
+        self.extended = extended
         for pair in fields:
             name = exact_copy(pair[0])
             value = exact_copy(pair[1])
