@@ -38,6 +38,11 @@ class Link(NamedTuple):
     def in_plugin(self) -> bool:
         return self.place[:1] == ("plugins",)
 
+    @property
+    def may_dangle(self) -> bool:
+        """A definition that a plugin names may come later, as in APISIX. Not so an upstream: requests would be lost."""
+        return self.in_plugin and self.kind == "protos"
+
 
 def links(kind: str, id: str, value: Mapping[str, Any]) -> Iterator[Link]:
     """Every reference of a resource to another. Of a value of any shape: what isn't understood is passed over."""
@@ -68,12 +73,18 @@ def _plugin_links(plugins: Mapping[str, Any]) -> Iterator[Link]:
     for number, rule in enumerate(rules if isinstance(rules, list) else ()):
         weighted = rule.get("weighted_upstreams") if isinstance(rule, dict) else None
         for position, upstream in enumerate(weighted if isinstance(weighted, list) else ()):
-            if isinstance(upstream, dict):
-                place = ("plugins", "traffic-split", "rules", number, "weighted_upstreams", position, "upstream_id")
-                yield from _link(place, "upstreams", upstream.get("upstream_id"))
+            yield from _of_plugin(("traffic-split", "rules", number, "weighted_upstreams", position), upstream)
+    yield from _of_plugin(("canary-release",), plugins.get("canary-release"))
     transcode = plugins.get("grpc-transcode")
     if isinstance(transcode, dict):
         yield from _link(("plugins", "grpc-transcode", "proto_id"), "protos", transcode.get("proto_id"))
+
+
+def _of_plugin(place: Place, conf: Any) -> Iterator[Link]:
+    """Of an `upstream` or `upstream_id` in a plugin's conf."""
+    if isinstance(conf, dict):
+        yield from _link(("plugins", *place, "upstream_id"), "upstreams", conf.get("upstream_id"))
+        yield from _tls_links(("plugins", *place, "upstream"), conf.get("upstream"))
 
 
 def _link(place: Place, kind: str, id: Any) -> Iterator[Link]:

@@ -24,7 +24,7 @@ _USERS = {
     "consumer_groups": ("consumers",),
     "protos": ("routes", "services", "stream_routes", *_PLUGIN_HOLDERS),
     "stream_routes": ("stream_routes",),
-    "ssls": ("upstreams", "routes", "services", "stream_routes"),
+    "ssls": ("upstreams", "routes", "services", "stream_routes", *_PLUGIN_HOLDERS),
 }
 _DIRECTLY = ("services", "stream_routes")  # APISIX's sentence has one word more for them
 _MANY = 500  # entries that are looked through in another thread
@@ -46,8 +46,8 @@ class ReferenceCheck:
         conditions: list[Condition] = []
         for link in links(kind, id, value):
             key = key_of(link.kind, link.id)
-            # What plugins refer to may come later; APISIX takes it so too. A resource may refer to itself.
-            if link.in_plugin or key == key_of(kind, id):
+            # A resource may refer to itself.
+            if link.may_dangle or key == key_of(kind, id):
                 continue
             entry = await self._store.get(key)
             if entry is None:

@@ -51,8 +51,9 @@ class Validator:
         def make_host(plugin: str, holder: str) -> CheckingHost:
             return CheckingHost(plugin, holder, attrs.get(plugin) or {}, metrics)
 
-        plugins = PluginCompiler(registry, make_host, Resolver(left_open(resolve), checking=True))
-        self._compiler = ResourceCompiler(plugins, served or Served())
+        served = served or Served()
+        plugins = PluginCompiler(registry, make_host, Resolver(left_open(resolve), checking=True), served)
+        self._compiler = ResourceCompiler(plugins, served)
 
     def check(self, kind: str, id: str, value: Any) -> list[Fault]:
         """`kind` as in store keys ("routes", "credentials"), `id` as in a Change ("jack/credentials/c1", "vault/1").

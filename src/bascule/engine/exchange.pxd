@@ -97,6 +97,7 @@ cdef class Core:
     cdef int fresh_date(self) noexcept
     cdef Upstream acquire(self, Exchange x, Endpoint e, UpstreamPlan plan)
     cdef RoutePlan plan_of(self, object route)
+    cdef UpstreamPlan plan_for(self, object handle, object route)    # of an upstream that a plugin chose; None: gone
     cdef ChainPlan global_plan(self)
     cdef int record(self, Exchange x)     # access log and counters of a finished exchange
     cdef int resolve(self, Endpoint e, Exchange x)

@@ -83,6 +83,10 @@ class Core:
         raise NotImplementedError
 
     @cython.cfunc
+    def plan_for(self, handle: object, route: object) -> UpstreamPlan:
+        raise NotImplementedError
+
+    @cython.cfunc
     def global_plan(self) -> ChainPlan:
         raise NotImplementedError
 
@@ -629,19 +633,26 @@ class Exchange:
     @cython.cfunc
     def connect(self) -> cython.int:
         """The phases are over: to the upstream."""
+        rq: Request = self.request
         if self.body_limit and self.req.m.content_length > self.body_limit:
             return self.fail(413, "the request body is announced larger than the limit")
-        if self.holds_body and not self.body_done and self.request.body_out is None:
+        if self.holds_body and not self.body_done and rq.body_out is None:
             self.holds_body = False
             self.steps = WHOLE
             self.step_index = 0
             self.phase = P_WHOLE
             return self.run()
-        if self.plan.upstream is None:
+        if rq is not None and rq.chosen is not None:
+            self.upstream = self.core.plan_for(rq.chosen, self.route)
+            if self.upstream is None:
+                self.failure = f"failed to fetch upstream info by upstream id: {rq.chosen.id}"
+                return self.respond(Response(500, {"error_msg": self.failure}), 0)
+        elif self.plan.upstream is None:
             if self.plan.missing:
                 return self.fail(self.plan.missing, "the route's upstream does not exist")
             return self.fail(503, "no upstream is configured on the route or its service")
-        self.upstream = self.plan.upstream
+        else:
+            self.upstream = self.plan.upstream
         if self.upstream.count == 0:
             return self.fail(503, "no valid upstream node")
         self.left = self.upstream.retries

@@ -10,6 +10,9 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
+from bascule.plugin.upstream import Place, UpstreamHandle
+from bascule.snapshot.plugin_parts import building
+
 T = TypeVar("T")
 
 
@@ -84,6 +87,7 @@ class PluginHost:
         self.metrics = hosts.engine.metrics
         self.now = time.time
         self.monotonic = time.monotonic
+        self.parts: Any = None  # snapshot/plugin_parts.py's, while the plugin is built
 
     @property
     def http(self) -> Any:
@@ -96,6 +100,12 @@ class PluginHost:
         except KeyError:
             known[self._plugin] = value = self._hosts.engine.tables.metadata(self._plugin)
             return value
+
+    def upstream(self, conf: Any, at: Place) -> UpstreamHandle:
+        return building(self.parts).upstream(conf, at)
+
+    def plugin(self, name: str, conf: Mapping[str, Any], at: Place) -> Any:
+        return building(self.parts).plugin(name, conf, at)
 
     def proto(self, id: str) -> str | None:
         known = self._hosts.protos

@@ -324,6 +324,24 @@ class Engine(Core):
         plan.generation = self.generation
         return plan
 
+    @cython.cfunc
+    def plan_for(self, handle: object, route: object) -> UpstreamPlan:
+        plan: UpstreamPlan
+        if handle.generation != self.generation:
+            handle.plans.clear()
+            handle.generation = self.generation
+        cached = handle.plans.get(route.timeout)
+        if cached is not None:
+            return cython.cast(UpstreamPlan, cached)
+        upstream = handle.compiled if handle.id is None else self.tables.upstream(handle.id)
+        if upstream is None:
+            return None
+        plan = self.upstream_plan(upstream, route.timeout)
+        if plan.secure:
+            self.trust(plan)
+        handle.plans[route.timeout] = plan
+        return plan
+
     def upstream_plan(self, upstream, timeout) -> UpstreamPlan:
         """Kept on the compiled upstream, one per timeout."""
         plans = upstream.runtime

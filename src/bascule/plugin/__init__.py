@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bascule.plugin.plugin import Config, Plugin
     from bascule.plugin.request import Request
     from bascule.plugin.response import Response
+    from bascule.plugin.upstream import UpstreamHandle
 
 _PLACES = {
     "DROP": "frame",
@@ -28,6 +29,7 @@ _PLACES = {
     "Plugin": "plugin",
     "Request": "request",
     "Response": "response",
+    "UpstreamHandle": "upstream",
     "check_field": "fields",
 }
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Plugin",
     "Request",
     "Response",
+    "UpstreamHandle",
     "check_field",
 ]
 

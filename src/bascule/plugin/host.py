@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from bascule.model.upstream import Upstream
 from bascule.observe.metrics import Metrics
+from bascule.plugin.upstream import Place, UpstreamHandle
 
 T = TypeVar("T")
 
@@ -85,6 +87,16 @@ class Host(Protocol):
 
     def metadata(self) -> Any:
         """The plugin's Metadata as it is now, or None."""
+
+    def upstream(self, conf: Upstream | str, at: Place) -> UpstreamHandle:
+        """In the plugin's constructor: an upstream of its own, for `request.use_upstream`. conf: an attribute of the
+        type `bascule.model.upstream.Upstream`, or the id of one of /upstreams. at: where in the plugin's conf it
+        stands, e.g. ("rules", 0, "upstream"): what is wrong with it is told there. Balancer, pools and health of the
+        upstream at the same place are kept over edits."""
+
+    def plugin(self, name: str, conf: Mapping[str, Any], at: Place) -> Any:
+        """In the plugin's constructor: another plugin, which this one runs by itself. Its conf stands at `at` and is
+        checked; faults are told there, and then it is a plugin without hooks. It is closed with this one."""
 
     def proto(self, id: str) -> str | None:
         """The content of protos/<id> as it is now, or None: for kit/proto_definition.py."""

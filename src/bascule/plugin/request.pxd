@@ -20,6 +20,7 @@ cdef class Request:
     cdef object path_               # cache: normalised path (str)
     cdef object args_               # cache: parsed query (list)
     cdef object ctx_                # cache: scratch dict
+    cdef object chosen              # UpstreamHandle that a plugin chose, or None: the route's upstream
     cdef object posted_             # cache: (body, parsed document), see plugin/posted.py
     cdef public dict params         # uri_param_*
     cdef str header_(self, str name)

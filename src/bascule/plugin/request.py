@@ -19,6 +19,7 @@ from cython.cimports.libc.stdlib import free, malloc
 from bascule.plugin.exchange import BodyTooLarge, MemoryExchange
 from bascule.plugin.posted import parse_posted
 from bascule.plugin.quoting import check_host, decode, decode_query, encode_target
+from bascule.plugin.upstream import UpstreamHandle
 from bascule.plugin.variables import getter, is_derived
 
 _CONSUMER_HEADERS = ("X-Consumer-Username", "X-Credential-Identifier", "X-Consumer-Custom-ID")
@@ -284,6 +285,20 @@ class Request:
     def set_upstream_host(self, host):
         """Beats the upstream's pass_host. ValueError unless it can be an authority."""
         self.host_out = check_host(host)
+
+    def use_upstream(self, handle):
+        """The upstream for this request, of `host.upstream`; None: the route's own. The last word of the phases
+        rewrite and access counts; RuntimeError when a node was chosen already (before_proxy)."""
+        if handle is not None and type(handle) is not UpstreamHandle:
+            raise TypeError(f"use_upstream takes what host.upstream gave, not {type(handle).__name__}")
+        if getattr(self.exchange, "upstream_config", None) is not None:
+            raise RuntimeError("the upstream is chosen already: use_upstream belongs into rewrite or access")
+        self.chosen = handle
+
+    @property
+    def chosen_upstream(self):
+        """What use_upstream gave, or None."""
+        return self.chosen
 
     # --- body
 

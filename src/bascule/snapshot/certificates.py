@@ -33,7 +33,7 @@ def check_ssl(ssl: Ssl, faults: Faults) -> None:
         faults.add(("client", "ca"), _sentence(ssl.client.ca, "certificate"), _NO_CERT, semantic=True)
 
 
-def check_tls(tls: UpstreamTls | None, parts: Sequence[str], faults: Faults) -> None:
+def check_tls(tls: UpstreamTls | None, parts: Sequence[str | int], faults: Faults) -> None:
     """The certificate that an upstream is shown, and those it is checked by. `parts`: where the upstream stands."""
     if tls is None:
         return

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
 from bascule.observe.metrics import Metrics
+from bascule.plugin.upstream import Place, UpstreamHandle
+from bascule.snapshot.plugin_parts import building
 
 T = TypeVar("T")
 
@@ -48,9 +50,16 @@ class CheckingHost:
         self.http: Any = _IDLE
         self.now = time.time
         self.monotonic = time.monotonic
+        self.parts: Any = None  # plugin_parts.py's, while the plugin is built
 
     def metadata(self) -> Any:
         return None
+
+    def upstream(self, conf: Any, at: Place) -> UpstreamHandle:
+        return building(self.parts).upstream(conf, at)
+
+    def plugin(self, name: str, conf: Mapping[str, Any], at: Place) -> Any:
+        return building(self.parts).plugin(name, conf, at)
 
     def proto(self, id: str) -> str | None:
         return None

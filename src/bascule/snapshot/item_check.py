@@ -38,7 +38,7 @@ def checked_upstream(
     key: str,
     id: str | None,
     previous: CompiledUpstream | None,
-    parts: tuple[str, ...],
+    parts: tuple[str | int, ...],
     served: Served,
     faults: Faults,
 ) -> CompiledUpstream | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,11 +18,14 @@ from bascule.snapshot.compact_json import pack
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.plugin_instance import PluginInstance, PluginSet
 from bascule.snapshot.plugin_meta import NO_META, PluginMeta
+from bascule.snapshot.plugin_parts import PluginParts
 from bascule.snapshot.references import Replaced, Resolver, may_refer
+from bascule.snapshot.upstream_compiler import Served
 
 if TYPE_CHECKING:
     from bascule.plugin.host import Host
     from bascule.plugin.plugin import Plugin
+    from bascule.plugin.upstream import UpstreamHandle
 
 LOG = logging.getLogger("bascule.snapshot")
 
@@ -64,9 +67,12 @@ class Auth:
 
 
 class PluginCompiler:
-    def __init__(self, registry: PluginSource, make_host: MakeHost, resolver: Resolver) -> None:
+    def __init__(
+        self, registry: PluginSource, make_host: MakeHost, resolver: Resolver, served: Served | None = None
+    ) -> None:
         self._registry = registry
         self._make_host = make_host
+        self._served = served or Served()
         self.resolver = resolver
 
     def check(
@@ -233,18 +239,26 @@ class PluginCompiler:
         self, item: CheckedPlugin, holder: str, previous: PluginSet | None, made: list[Plugin], faults: Faults
     ) -> PluginInstance | None:
         plugin: Plugin | None = None
+        handles: tuple[UpstreamHandle, ...] = ()
+        inner: tuple[Plugin, ...] = ()
         if not item.meta.disable and item.conf is not OPEN:
             old = previous.instances.get(item.name) if previous else None
             unchanged = old is not None and old.conf == item.packed_conf and old.used == item.used
             if unchanged and old is not None and type(old.plugin) is item.plugin_class:
-                plugin = old.plugin  # only _meta changed
+                plugin, handles, inner = old.plugin, old.upstreams, old.inner  # only _meta changed
             else:
+                known = () if old is None else old.upstreams
+                parts = PluginParts(
+                    holder, ("plugins", item.name), self._served, self.check_part, self._make_host, known, faults
+                )
                 try:
-                    plugin = item.plugin_class(item.conf, self._make_host(item.name, holder))
+                    plugin = parts.build(item.plugin_class, item.conf, self._make_host(item.name, holder))
                 except Exception as error:  # whatever a plugin's constructor may raise
                     faults.add(("plugins", item.name), f"the plugin can't be set up: {error}")
+                    close(parts.plugins)
                     return None
-                made.append(plugin)
+                made += [plugin, *parts.plugins]
+                handles, inner = tuple(parts.handles), tuple(parts.plugins)
         meta = item.meta
         return PluginInstance(
             item.name,
@@ -256,7 +270,19 @@ class PluginCompiler:
             item.filter,
             meta.error_response,
             item.used,
+            handles,
+            inner,
         )
+
+    def check_part(self, name: str, conf: Mapping[str, Any], faults: Faults) -> tuple[type[Plugin] | None, Any]:
+        """For a plugin that another one runs: see plugin_parts.py."""
+        try:
+            plugin_class = self._registry.get(name)
+        except (UnknownPlugin, PluginDisabled) as error:
+            faults.add((), f"can't be used: {error}", f"unsupported action: {name}", semantic=True)
+            return None, None
+        checked, _ = self._validated(plugin_class.Config, dict(conf), pack(conf), (), faults)
+        return plugin_class, None if checked is OPEN else checked
 
 
 def check_expression(value: list[Any], parts: Sequence[str | int], faults: Faults) -> Expression | None:

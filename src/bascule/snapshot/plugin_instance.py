@@ -9,22 +9,26 @@ from bascule.snapshot.chain import PHASES, Hook
 if TYPE_CHECKING:
     from bascule.match.expression import Expression
     from bascule.plugin.plugin import Plugin
+    from bascule.plugin.upstream import UpstreamHandle
 
 
 class PluginInstance:
     """`plugin` None: switched off by `_meta.disable`. `conf` and `meta` are packed, to compare versions; `used`: what
-    the references in the conf stood for, if there are any."""
+    the references in the conf stood for, if there are any; `upstreams`: those that it holds itself;
+    `inner`: plugins that it runs by itself."""
 
     __slots__ = (
         "_hooks",
         "conf",
         "error_response",
         "filter",
+        "inner",
         "meta",
         "name",
         "plugin",
         "prefer_route",
         "priority",
+        "upstreams",
         "used",
     )
 
@@ -39,6 +43,8 @@ class PluginInstance:
         filter: Expression | None = None,
         error_response: str | dict[str, Any] | None = None,
         used: dict[str, str] | None = None,
+        upstreams: tuple[UpstreamHandle, ...] = (),
+        inner: tuple[Plugin, ...] = (),
     ) -> None:
         self.name = name
         self.plugin = plugin
@@ -49,6 +55,8 @@ class PluginInstance:
         self.filter = filter
         self.error_response = error_response
         self.used = used
+        self.upstreams = upstreams
+        self.inner = inner
         self._hooks: dict[str, Hook] | None = None
 
     def __repr__(self) -> str:
@@ -92,5 +100,8 @@ class PluginSet:
     def plugins_not_in(self, other: PluginSet | None) -> list[Plugin]:
         """Those that `other`, a later version of this set, did not take over."""
         kept = set() if other is None else {id(instance.plugin) for instance in other.instances.values()}
-        plugins = (instance.plugin for instance in self.instances.values())
-        return [plugin for plugin in plugins if plugin is not None and id(plugin) not in kept]
+        gone: list[Plugin] = []
+        for instance in self.instances.values():
+            if instance.plugin is not None and id(instance.plugin) not in kept:
+                gone += [instance.plugin, *instance.inner]
+        return gone

@@ -32,6 +32,7 @@ class State:
     records: dict[str, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     broken: dict[Item, Broken] = field(default_factory=dict)
     link_errors: dict[Item, tuple[ConfigError, ...]] = field(default_factory=dict)
+    held_errors: dict[Item, tuple[ConfigError, ...]] = field(default_factory=dict)  # of what plugins refer to
     changed: dict[Item, None] = field(default_factory=dict)  # whose link errors changed in this step
     _dependents: dict[Item, dict[str, set[str]]] = field(default_factory=dict)
 
@@ -73,18 +74,28 @@ class State:
         return found
 
     def set_link_errors(self, item: Item, errors: tuple[ConfigError, ...]) -> None:
-        if errors != self.link_errors.get(item, ()):
+        self._set_errors(self.link_errors, item, errors)
+
+    def set_held_errors(self, item: Item, errors: tuple[ConfigError, ...]) -> None:
+        self._set_errors(self.held_errors, item, errors)
+
+    def _set_errors(
+        self, known: dict[Item, tuple[ConfigError, ...]], item: Item, errors: tuple[ConfigError, ...]
+    ) -> None:
+        if errors != known.get(item, ()):
             self.changed[item] = None
         if errors:
-            self.link_errors[item] = errors
+            known[item] = errors
         else:
-            self.link_errors.pop(item, None)
+            known.pop(item, None)
 
     def errors_of(self, item: Item) -> tuple[ConfigError, ...]:
         broken = self.broken.get(item)
-        return (*(broken.errors if broken else ()), *self.link_errors.get(item, ()))
+        own = broken.errors if broken else ()
+        return (*own, *self.link_errors.get(item, ()), *self.held_errors.get(item, ()))
 
     def errors(self) -> tuple[ConfigError, ...]:
         """Everything that is wrong now."""
         own = [error for broken in self.broken.values() for error in broken.errors]
-        return (*own, *(error for errors in self.link_errors.values() for error in errors))
+        between = (*self.link_errors.values(), *self.held_errors.values())
+        return (*own, *(error for errors in between for error in errors))

@@ -28,6 +28,7 @@ from bascule.snapshot.consumer_binding import ConsumerBinding
 from bascule.snapshot.consumer_table import ConsumerTable
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.global_rules import broken_rules, duplicates, global_instances
+from bascule.snapshot.held_upstreams import HeldUpstreams
 from bascule.snapshot.merged_plugins import MergedPlugins, let_go, make_chain
 from bascule.snapshot.plugin_compiler import MakeHost, PluginCompiler, PluginSource, close
 from bascule.snapshot.plugin_groups import PluginGroups
@@ -90,11 +91,13 @@ class Tables:
         self.global_chain = Chain()
         self.broken_global: str | None = None
         self.sni = SniTable()
-        self._plugins = PluginCompiler(registry, make_host, Resolver(resolve or from_environment({}), checking))
-        self._compiler = ResourceCompiler(self._plugins, served or Served())
+        served = served or Served()
+        self._plugins = PluginCompiler(registry, make_host, Resolver(resolve or from_environment({}), checking), served)
+        self._compiler = ResourceCompiler(self._plugins, served)
         self._state = State()
         self._referring = Referring()
         self._groups = PluginGroups()
+        self._held = HeldUpstreams()
         self._routes = RouteTable(self.router)
         self._consumers = ConsumerTable()
         self._global: list[PluginInstance] = []
@@ -145,6 +148,14 @@ class Tables:
     def upstream(self, id: str) -> CompiledUpstream | None:
         record = self._state.records["upstreams"].get(id)
         return None if record is None else record.upstream
+
+    def upstreams(self) -> Iterator[CompiledUpstream]:
+        """All that requests may go to: resources, inline ones of routes and services, those that plugins hold."""
+        for kind in ("upstreams", "services", "routes"):
+            for record in self._state.records[kind].values():
+                if record.upstream is not None:
+                    yield record.upstream
+        yield from self._held
 
     def client_certificate(self, id: str) -> CompiledSsl | None:
         """The `ssls` item of that id, if it may be shown to upstreams and is enabled."""
@@ -307,6 +318,8 @@ class Tables:
         self._link(old, sorted(affected.difference(old)))
         if any(kind == "global_rules" for kind, _ in scope):
             self._link_global_rules()
+        for item in self._held.affected((outcome.item for outcome in outcomes), state):
+            state.set_held_errors(item, self._held.errors(item, state))
         for was, now in replaced:
             close(was.plugins_not_in(now))
         for outcome in outcomes:
@@ -325,6 +338,7 @@ class Tables:
         self._referring.note(item, packed, None if outcome.broken is None else outcome.broken.change.value)
         if record is not outcome.old:
             state.put(*item, record)
+            self._held.put(item, record)
         elif record is not None and outcome.broken is None:
             record.file, record.line = outcome.change.file, outcome.change.line
 

@@ -8,9 +8,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from bascule.model.upstream import Upstream
 from bascule.observe.metrics import Metrics
 from bascule.plugin.host import HttpAnswer, HttpClient, HttpClientError, SharedCounters
 from bascule.plugin.kit.drive import drive
+from bascule.plugin.registry import Registry
+from bascule.plugin.upstream import Place, UpstreamHandle
 
 T = TypeVar("T")
 START_S = 1_700_000_000.0  # 2023-11-14T22:13:20Z
@@ -116,6 +119,7 @@ class MemoryHost:
         now: float = START_S,
     ) -> None:
         self.log = logging.getLogger(f"bascule.plugin.{name}")
+        self._name = name
         self.holder = holder
         self.attr: Mapping[str, Any] = attr or {}
         self.random = random.Random(seed)
@@ -134,12 +138,26 @@ class MemoryHost:
         self.metadata_value = metadata
         self.protos = dict(protos or {})
         self.states: dict[str, Any] = {}
+        self.upstreams: list[UpstreamHandle] = []  # that plugins have made
         self.spawned: list[tuple[str, Coroutine[Any, Any, Any]]] = []
         self.timers: list[Timer] = []
         self.slept: list[float] = []
 
     def metadata(self) -> Any:
         return self.metadata_value
+
+    def upstream(self, conf: Upstream | str, at: Place) -> UpstreamHandle:
+        if isinstance(conf, str):
+            handle = UpstreamHandle(f"upstreams/{conf}", at, id=conf)
+        else:
+            handle = UpstreamHandle(f"{self.holder}#plugins/{self._name}/{'/'.join(map(str, at))}", at, conf=conf)
+        self.upstreams.append(handle)
+        return handle
+
+    def plugin(self, name: str, conf: Mapping[str, Any], at: Place) -> Any:
+        """Of Bascule's own plugins. Raises what its Config raises, and UnknownPlugin."""
+        plugin_class = Registry().get(name)
+        return plugin_class(plugin_class.Config.model_validate(dict(conf)), self)
 
     def proto(self, id: str) -> str | None:
         return self.protos.get(id)

@@ -26,6 +26,7 @@ from bascule.plugin.kit.memory_host import HttpCall, MemoryCounters, MemoryHost,
 from bascule.plugin.plugin import Config, Plugin
 from bascule.plugin.request import Request
 from bascule.plugin.response import Response
+from bascule.plugin.upstream import UpstreamHandle
 
 __all__ = [
     "Binding",
@@ -93,13 +94,14 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Sent:
-    """The request as it would go upstream."""
+    """The request as it would go upstream. `chosen`: the upstream that a plugin chose, None: the route's own."""
 
     method: str
     target: str
     host: str
     headers: list[tuple[str, str]]
     body: bytes
+    chosen: UpstreamHandle | None = None
 
     def header(self, name: str) -> str | None:
         return _first(self.headers, name)
@@ -378,6 +380,7 @@ def _sent(request: Request) -> Sent:
         request.upstream_host,
         [(name, value) for name, value in request.headers() if name.lower() not in _HOP_BY_HOP],
         exchange.body if body is None else body,
+        request.chosen_upstream,
     )
 
 

@@ -1,0 +1,23 @@
+from collections import Counter
+
+import pytest
+
+from bascule.plugin.kit.turns import make_turns
+
+
+@pytest.mark.parametrize("weights", [(1,), (1, 1), (5, 1, 1), (97, 2, 1), (0, 3), (20, 0, 30, 50), (4096, 4097)])
+def test_shares_are_exact_over_each_period(weights: tuple[int, ...]) -> None:
+    turn = make_turns(weights)
+    for _ in range(2):
+        found = Counter(turn() for _ in range(sum(weights)))
+        assert [found[index] for index in range(len(weights))] == list(weights)
+
+
+def test_turns_are_spread() -> None:
+    turn = make_turns((5, 1, 1))
+    assert [turn() for _ in range(7)] == [0, 0, 1, 0, 2, 0, 0]
+
+
+def test_nobody_has_a_weight() -> None:
+    assert make_turns((0, 0))() == -1
+    assert make_turns(())() == -1
