@@ -35,6 +35,7 @@ ALONE = (
     "request-id",
     "response-rewrite",
     "traffic-label",
+    "workflow",
 )
 
 

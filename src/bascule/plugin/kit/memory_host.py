@@ -150,14 +150,14 @@ class MemoryHost:
         if isinstance(conf, str):
             handle = UpstreamHandle(f"upstreams/{conf}", at, id=conf)
         else:
-            handle = UpstreamHandle(f"{self.holder}#plugins/{self._name}/{'/'.join(map(str, at))}", at, conf=conf)
+            handle = UpstreamHandle(self._place(at), at, conf=conf)
         self.upstreams.append(handle)
         return handle
 
     def plugin(self, name: str, conf: Mapping[str, Any], at: Place) -> Any:
         """Of Bascule's own plugins. Raises what its Config raises, and UnknownPlugin."""
         plugin_class = Registry().get(name)
-        return plugin_class(plugin_class.Config.model_validate(dict(conf)), self)
+        return plugin_class(plugin_class.Config.model_validate(dict(conf)), _InnerHost(self, name, at))
 
     def proto(self, id: str) -> str | None:
         return self.protos.get(id)
@@ -213,5 +213,20 @@ class MemoryHost:
             _, coro = self.spawned.pop(0)
             await coro
 
+    def _place(self, at: Place) -> str:
+        return f"{self.holder}#plugins/{self._name}/{'/'.join(map(str, at))}"
+
     def __repr__(self) -> str:
         return f"<memory host {self.holder} spawned={len(self.spawned)} timers={len(self.timers)}>"
+
+
+class _InnerHost:
+    """The host of a plugin inside another one: the same in all but its name and place."""
+
+    def __init__(self, outer: MemoryHost, name: str, at: Place) -> None:
+        self._outer = outer
+        self.log = logging.getLogger(f"bascule.plugin.{name}")
+        self.holder = outer._place(at)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._outer, name)
