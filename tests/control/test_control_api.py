@@ -37,6 +37,11 @@ class Played:
         self.done: list[str] = []
         self.good = True
 
+    def dump_file(self, type: str) -> Any:
+        if type == "bad":
+            raise ValueError("unexpected end")
+        return {"services": {"a": []}} if type == "dns" else None
+
     async def reload(self) -> bool:
         self.done.append("reload")
         return self.good
@@ -48,7 +53,8 @@ class Played:
             reload=self.reload,
             collect_garbage=lambda: self.done.append("gc"),
             health=lambda: self.checkers,
-            discovery={"dns": lambda: {"services": {}}},
+            discovery={"dns": {"services": {}}}.get,
+            discovery_file=self.dump_file,
         )
 
         async def run() -> list[tuple[int, Any]]:
@@ -202,3 +208,12 @@ def test_of_a_whole_gateway(gateway: Callable[..., Gateway]) -> None:
     config = server.directory / "config.yaml"
     config.write_text("nonsense: 1\n")
     assert ask("PUT", "/v1/plugins/reload")[0] == 503
+
+
+def test_files_of_discovery(played: Played) -> None:
+    paths = ("dns", "consul", "bad")
+    assert played.ask(*(f"GET /v1/discovery/{type}/show_dump_file" for type in paths)) == [
+        (200, {"services": {"a": []}}),
+        (404, {"error_msg": "discovery consul has no dump file"}),
+        (503, {"error_msg": "the file of discovery bad can't be read: unexpected end"}),
+    ]

@@ -1,7 +1,10 @@
 from types import SimpleNamespace
 from typing import Any
 
+from bascule.model.discovery import DiscoveredNode, Service
 from bascule.plugin.upstream import UpstreamHandle
+from bascule.snapshot.compiled_upstream import CompiledUpstream, Node
+from bascule.snapshot.discovered import Discovered
 from bascule.snapshot.held_upstreams import HeldUpstreams, handles_of
 from bascule.snapshot.state import State
 
@@ -60,3 +63,19 @@ def test_what_is_no_longer_held_lets_its_caches_go() -> None:
     taken_over = UpstreamHandle("x", (), compiled=first.compiled)
     held.put(ITEM, record(taken_over))
     assert (first.compiled.runtime, second.compiled.runtime) == ({}, None)
+
+
+def test_nodes_of_discovered_services_are_renewed() -> None:
+    web = Service("file", "web")
+    held, known = HeldUpstreams(), Discovered({web: [DiscoveredNode("a", 1)]})
+    found = UpstreamHandle("x", (), compiled=CompiledUpstream("x", None, (), service=web, runtime={}))
+    listed = inline("y")
+    listed.compiled.service = None
+    held.put(ITEM, record(found, listed, named("b")))
+    before, found.plans = found.compiled, {None: object()}
+    held.renew([web], known)
+    assert found.compiled.nodes == (Node("a", 1, 1),)
+    assert (found.plans, before.runtime, listed.compiled.runtime) == ({}, None, {})
+    after = found.compiled
+    held.renew([web], known)
+    assert found.compiled is after

@@ -82,7 +82,7 @@ def test_the_same_stays_the_same_object():
         (
             {"service_name": "s", "discovery_type": "dns"},
             Served(),
-            [("discovery_type", "service discovery is not served yet; list the nodes")],
+            [("discovery_type", '"dns" is not configured: config.yaml has no section "discovery"')],
         ),
         (
             {"service_name": "s", "discovery_type": "dsn"},

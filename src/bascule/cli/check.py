@@ -23,9 +23,11 @@ def check(config: Path | None, files: list[Path]) -> int:
         return fail_with(error)
     # From here on: what they import needs the compiled modules.
     from bascule.control.acme.keeper import check as check_acme
+    from bascule.control.discovery.types import check as check_discovery
 
     try:
         check_acme(configured.settings.bascule.acme, str(configured.folder), configured.file)
+        check_discovery(configured.settings.discovery, configured.file, str(configured.folder))
     except ConfigRefused as error:
         return fail_with(error)
     resources, found = _look(configured, files)

@@ -10,6 +10,7 @@ from bascule.plugin.registry import Registry
 from bascule.snapshot.checking_host import CheckingHost
 from bascule.snapshot.references import from_environment
 from bascule.snapshot.tables import Tables
+from bascule.snapshot.upstream_compiler import Served
 
 
 def checking_tables(settings: Settings, registry: Registry) -> Tables:
@@ -21,5 +22,6 @@ def checking_tables(settings: Settings, registry: Registry) -> Tables:
         settings.apisix.router.http,
         delete_uri_tail_slash=settings.apisix.delete_uri_tail_slash,
         resolve=from_environment(os.environ),
+        served=Served(discovery=frozenset(settings.discovery)),
         checking=True,
     )

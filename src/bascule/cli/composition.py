@@ -34,6 +34,7 @@ from bascule.engine.live_trace import make_token
 from bascule.model.admin_settings import AdminKey
 from bascule.plugin.registry import Registry
 from bascule.snapshot.references import from_environment
+from bascule.snapshot.upstream_compiler import Served
 from bascule.store import generated
 from bascule.store.entry import LiveStore
 from bascule.store.etcd import EtcdStore
@@ -62,7 +63,8 @@ def make_parts(configured: Configured) -> Parts:
     settings = configured.settings
     configured.allow_imports()
     registry = Registry(settings.plugins, configured.user_plugins)
-    validator = Validator(registry, resolve=from_environment(os.environ), attr=settings.attr)
+    served = Served(discovery=frozenset(settings.discovery))
+    validator = Validator(registry, resolve=from_environment(os.environ), attr=settings.attr, served=served)
     store = make_store(configured)
     if store is None:
         return Parts(FileSource(FileStore(configured.resources_path, environ=os.environ)), registry, validator)
@@ -175,6 +177,8 @@ def _control_service(configured: Configured, parts: Parts, supervisor: Superviso
         complete=Defaults(parts.registry).complete,
         reload=reload,
         collect_garbage=supervisor.collect_garbage,
+        discovery=supervisor.discovery.dump,
+        discovery_file=supervisor.discovery.dump_file,
     )
     prefix = "" if parts.store is None else _prefix(configured)
     api = ControlApi(supervisor.configuration, powers, prefix)

@@ -26,6 +26,7 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
     # From here on: what they import needs the compiled modules.
     from bascule.cli.composition import add_services, debug_key, make_parts
     from bascule.control.acme.keeper import check as check_acme
+    from bascule.control.discovery.types import check as check_discovery
     from bascule.control.fleet import StartFailed
     from bascule.control.handover import HandoverFailed, Taker, address_of
     from bascule.control.launch import Launch
@@ -40,6 +41,7 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
 
     def launch_of(configured: Configured) -> Launch:
         check_acme(configured.settings.bascule.acme, str(configured.folder), configured.file)
+        check_discovery(configured.settings.discovery, configured.file, str(configured.folder))
         return Launch(
             configured.settings,
             worker_count(configured.settings, workers),

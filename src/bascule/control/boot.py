@@ -8,6 +8,7 @@ from typing import Any
 
 from bascule.control.acme.challenges import Challenges
 from bascule.control.configuration import PackedChange
+from bascule.model.discovery import DiscoveredNode, Service
 from bascule.model.engine_settings import EngineSettings
 from bascule.snapshot.references import Unresolved
 
@@ -30,7 +31,8 @@ class Socket:
 class Boot:
     """`steps`: every resource there is, as of `generation`; applied one after the other. `folder`: where modules that
     `user_plugins` names are looked for, after the installed ones. `secrets`: what references stand for; `staples`:
-    OCSP responses by the keys of their certificates; `challenges`: what certificate authorities look for at present."""
+    OCSP responses by the keys of their certificates; `challenges`: what certificate authorities look for at present;
+    `discovered`: nodes of services."""
 
     worker_id: int
     settings: EngineSettings
@@ -51,3 +53,4 @@ class Boot:
     secrets: Mapping[str, str | Unresolved] = field(default_factory=dict)
     staples: Mapping[bytes, bytes | None] = field(default_factory=dict)
     challenges: Challenges = field(default_factory=Challenges)
+    discovered: Mapping[Service, Sequence[DiscoveredNode]] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import asyncio
 import html
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
@@ -31,14 +31,16 @@ class Held(Protocol):
 class Powers:
     """What the Control API can do to the gateway. `complete(kind, value)`: the value with the defaults that apply to
     it; `reload`: as SIGHUP, true when it went well; `health`: one entry for each checker, its `name` is the key of
-    what it checks; `discovery`: type -> what it knows."""
+    what it checks; `discovery(type)`: what it knows,
+    `discovery_file(type)`: what it keeps on the disk; None: nothing."""
 
     schema: Callable[[], Any]
     complete: Callable[[str, Any], Any]
     reload: Callable[[], Awaitable[bool]]
     collect_garbage: Callable[[], None]
     health: Callable[[], list[dict[str, Any]]] = list
-    discovery: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    discovery: Callable[[str], Any] = lambda _: None
+    discovery_file: Callable[[str], Any] = lambda _: None
 
 
 class ControlApi:
@@ -69,6 +71,7 @@ class ControlApi:
         yield "GET", "/v1/plugin_metadata/{id}", self._metadata
         yield "PUT", "/v1/plugins/reload", self._reload
         yield "GET", "/v1/discovery/{type}/dump", self._discovery
+        yield "GET", "/v1/discovery/{type}/show_dump_file", self._discovery_file
 
     # ---- what is held
 
@@ -156,10 +159,18 @@ class ControlApi:
         return _json({"error_msg": "the new configuration is refused; the error log says why"}, 503)
 
     async def _discovery(self, request: web.Request) -> web.Response:
-        dump = self._powers.discovery.get(request.match_info["type"])
+        dump = self._powers.discovery(request.match_info["type"])
         if dump is None:
             return _not_found(f"discovery {request.match_info['type']} is not configured")
-        return _json(dump())
+        return _json(dump)
+
+    async def _discovery_file(self, request: web.Request) -> web.Response:
+        type = request.match_info["type"]
+        try:
+            kept = await asyncio.to_thread(self._powers.discovery_file, type)
+        except ValueError as error:
+            return _json({"error_msg": f"the file of discovery {type} can't be read: {error}"}, 503)
+        return _not_found(f"discovery {type} has no dump file") if kept is None else _json(kept)
 
 
 def _loaded(item: PackedChange) -> dict[str, Any]:

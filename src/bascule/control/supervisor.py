@@ -19,6 +19,7 @@ from bascule.control.announcer import Announcer
 from bascule.control.boot import Boot
 from bascule.control.collector import Collector
 from bascule.control.configuration import Configuration
+from bascule.control.discovery.keeper import DiscoveryKeeper
 from bascule.control.estate import Estate
 from bascule.control.file_limit import raise_file_limit
 from bascule.control.fleet import Fleet, StartFailed
@@ -80,6 +81,7 @@ class Supervisor:
         self._replacing = asyncio.Lock()
         self._enabled = launch.settings.plugins
         self._secrets = SecretKeeper(self._tell_secrets, os.environ, refresh_s=launch.settings.bascule.secret_refresh)
+        self.discovery = DiscoveryKeeper(lambda nodes: self._announcer.tell("nodes", nodes), launch, os.environ)
         self._stapler = Stapler(self._tell_staples, self._secrets.resolve)
         self._report = Report()
         self._stop = asyncio.Event()
@@ -143,6 +145,7 @@ class Supervisor:
             secrets=self._secrets.answers,
             staples=self._stapler.answers,
             challenges=self._acme.challenges,
+            discovered=self.discovery.answers,
         )
 
     # ---- life
@@ -214,6 +217,7 @@ class Supervisor:
                 await service.stop()
             await self._source.close()
             await self._secrets.close()
+            await self.discovery.close()
             await self._acme.stop()
             if self._handed:
                 self._listening.leave()
@@ -349,6 +353,7 @@ class Supervisor:
         self._report.store = step.errors
         self._announcer.changes(step.changes)
         self._secrets.settle(step.changes, self.configuration.versions)
+        self.discovery.settle(step.changes, self.configuration.versions)
         self._stapler.take(step.changes)
         if step.errors:
             self._report.count(self._announcer.generation)
@@ -372,7 +377,7 @@ class Supervisor:
 
     async def _fetch_secrets(self, changes: Sequence[Change], wait_s: float) -> None:
         if self.workers:
-            await self._secrets.take(changes, wait_s)
+            await asyncio.gather(self._secrets.take(changes, wait_s), self.discovery.take(changes, wait_s))
 
     def _tell_secrets(self, answers: dict[str, Answer]) -> None:
         self._stapler.look_again()
@@ -433,6 +438,7 @@ class Supervisor:
         self._launch = launch
         self._keeper.changed()
         launch.note_ignored()
+        self.discovery.configure(settings.discovery)
         logging.getLogger().setLevel(LEVELS[settings.nginx_config.error_log_level])
         log.warning("config.yaml has changed: replacing %d workers, one by one", self.workers)
         self._announcer.next_generation()
@@ -442,6 +448,7 @@ class Supervisor:
             self._report.changes_with_errors += 1
             log.error("%s; config.yaml stays as it was", error)
             self._launch = before
+            self.discovery.configure(before.settings.discovery)
             if self.workers:
                 self._listening.open(before.settings.addresses, before.workers, before.settings.bascule.listen_backlog)
             self._keeper.changed()
@@ -559,6 +566,7 @@ class Supervisor:
             evictions=self._estate.counters.evictions,
         )
         self._acme.set_metrics(metrics)
+        self.discovery.set_metrics(metrics)
         return metrics.render()
 
     def details(self) -> dict[str, Any]:
@@ -579,6 +587,7 @@ class Supervisor:
             "resources": len(self.configuration),
             "store": {"provider": self.settings.provider, "trouble": self._source.trouble},
             "secrets": self._secrets.details(),
+            "discovery": self.discovery.details(),
             "ocsp": self._stapler.details(),
             "certificates": self._acme.details(),
             **self._report.details(),

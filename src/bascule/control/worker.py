@@ -32,6 +32,7 @@ from bascule.net.syn_filter import turn_away
 from bascule.observe.metrics import Metrics
 from bascule.plugin.registry import Registry
 from bascule.snapshot.applied import Applied
+from bascule.snapshot.discovered import Discovered
 from bascule.snapshot.references import with_secrets
 from bascule.snapshot.tables import Tables
 from bascule.snapshot.upstream_compiler import Served
@@ -77,6 +78,7 @@ class Worker:
         self._engine.resolver = self._resolver
         self._engine.open_trace = partial(open_trace, boot.debug_key)
         self._secrets = dict(boot.secrets)
+        self._discovered = Discovered(boot.discovered)
         self._registry = Registry(boot.enabled, boot.user_plugins)
         self._tables = Tables(
             self._registry,
@@ -85,11 +87,13 @@ class Worker:
             delete_uri_tail_slash=boot.settings.delete_uri_tail_slash,
             resolve=with_secrets(os.environ, self._secrets),
             served=Served(
+                discovery=boot.settings.discovery,
+                discovered=self._discovered,
                 pool=KeepalivePool(
                     size=boot.settings.upstream_keepalive_size,
                     idle_timeout=boot.settings.upstream_keepalive_idle_s,
                     requests=boot.settings.upstream_keepalive_requests,
-                )
+                ),
             ),
         )
         errors: tuple[Any, ...] = ()
@@ -184,6 +188,9 @@ class Worker:
             self._secrets.update(secrets)
             applied = self._tables.refresh_references(changed)
             self._applied(generation, applied)
+        elif kind == "nodes":
+            _, generation, nodes = message
+            self._applied(generation, self._tables.refresh_nodes(self._discovered.update(nodes)))
         elif kind == "staples":
             self._engine.staples_changed(message[1])
         elif kind == "challenges":

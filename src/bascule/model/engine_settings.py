@@ -72,3 +72,5 @@ class EngineSettings:
     access_log_buffer_bytes: int = 16384
     access_log_flush_s: float = 3.0
     error_log_level: str = "warn"
+    # types of service discovery that are configured
+    discovery: frozenset[str] = frozenset()

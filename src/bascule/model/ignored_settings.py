@@ -40,7 +40,6 @@ IGNORED: tuple[tuple[str, str], ...] = (
     ("deployment.etcd.use_grpc", "etcd is spoken to over its HTTP gateway"),
     ("deployment.etcd.health_check_timeout", "an endpoint that failed is tried again after the others"),
     ("deployment.certs", "certificates for etcd stand in deployment.etcd.tls"),
-    ("discovery", "service discovery isn't here yet"),
     ("ext-plugin", "plugins are Python here, no runner is needed"),
     ("graphql", "GraphQL matching isn't here yet"),
     ("stream_plugins", _STREAM),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -181,6 +181,7 @@ class Settings(Section):
     nginx_config: NginxConfig = NginxConfig()
     plugins: tuple[PluginName, ...] | None = None
     plugin_attr: PluginAttr = PluginAttr()
+    discovery: dict[str, Any] = Field(default_factory=dict)  # by type; each checks its own section
     bascule: Bascule = Bascule()
     _ignored: tuple[IgnoredKey, ...] = PrivateAttr(default=())
     _given_attr: dict[str, Json] = PrivateAttr(default_factory=dict)
@@ -285,4 +286,5 @@ class Settings(Section):
             access_log_buffer_bytes=http.access_log_buffer,
             access_log_flush_s=own.access_log_flush,
             error_log_level=self.nginx_config.error_log_level,
+            discovery=frozenset(self.discovery),
         )

@@ -125,7 +125,7 @@ class Resolver:
             own = bool(self._servers)
             self._dns = dns.asyncresolver.Resolver(configure=not own)
             if own:
-                self._dns.nameservers = [_server(s) for s in self._servers]
+                self._dns.nameservers = [name_server(s) for s in self._servers]
             self._dns.lifetime = self._timeout_s
             self._dns.use_search_by_default = self._search
         return self._dns
@@ -178,7 +178,8 @@ class Resolver:
             await asyncio.wait(set(self._tasks), timeout=1)
 
 
-def _server(text: str) -> Any:
+def name_server(text: str) -> Any:
+    """`text`: "ip", "ip:port" or "[ip]:port"."""
     import dns.nameserver
 
     host, _, port = text.rpartition(":")

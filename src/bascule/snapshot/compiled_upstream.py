@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from bascule.model.discovery import Service
 from bascule.snapshot.timeout import Timeout
 
 
@@ -62,6 +63,7 @@ class CompiledUpstream:
     tls: ClientTls | None = None  # None: plain
     name: str | None = None
     labels: dict[str, str] | None = None
+    service: Service | None = None  # whose nodes are discovered
     runtime: object = None  # the engine's cache: balancer, pools
 
     def __repr__(self) -> str:

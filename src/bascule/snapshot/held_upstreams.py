@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from bascule.errors.config_error import ConfigError
 from bascule.errors.sentences import json_path
+from bascule.model.discovery import Service
 from bascule.plugin.upstream import UpstreamHandle
 from bascule.snapshot.compiled_upstream import CompiledUpstream
+from bascule.snapshot.discovered import Discovered
 from bascule.snapshot.records import Record
 from bascule.snapshot.state import Item, State
 
@@ -61,6 +63,18 @@ class HeldUpstreams:
             for handle in self._held.get(item, ())
             if handle.id is not None and handle.id not in known and ("upstreams", handle.id) not in state.broken
         )
+
+    def renew(self, services: Collection[Service], known: Discovered) -> None:
+        """These discovered services have other nodes now."""
+        for handles in self._held.values():
+            for handle in handles:
+                before = handle.compiled
+                if before is None or before.service not in services:
+                    continue
+                handle.compiled = known.renewed(before)
+                if handle.compiled is not before:
+                    handle.plans = {}
+                    before.runtime = None
 
     def __iter__(self) -> Iterator[CompiledUpstream]:
         """The inline ones."""

@@ -48,7 +48,7 @@ def checked_upstream(
     check_tls(conf.tls, parts, faults)
     for attribute, sentence in not_served(conf, served):
         faults.add((*parts, attribute), sentence)
-    return compile_upstream(conf, key, id, previous, served.pool)
+    return compile_upstream(conf, key, id, previous, served.pool, served.discovered)
 
 
 def interned(value: str | None) -> str | None:

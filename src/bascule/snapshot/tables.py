@@ -18,6 +18,7 @@ from weakref import WeakSet
 from bascule.errors.config_error import ConfigError
 from bascule.match.router import Router
 from bascule.model.change import Change
+from bascule.model.discovery import Service
 from bascule.snapshot.applied import Applied
 from bascule.snapshot.chain import Chain, Hook
 from bascule.snapshot.compact_json import NotJson, pack, unpack
@@ -26,6 +27,7 @@ from bascule.snapshot.compiled_ssl import CompiledSsl
 from bascule.snapshot.compiled_upstream import CompiledUpstream
 from bascule.snapshot.consumer_binding import ConsumerBinding
 from bascule.snapshot.consumer_table import ConsumerTable
+from bascule.snapshot.discovered import Discovered, Following
 from bascule.snapshot.faults import Faults
 from bascule.snapshot.global_rules import broken_rules, duplicates, global_instances
 from bascule.snapshot.held_upstreams import HeldUpstreams
@@ -91,11 +93,12 @@ class Tables:
         self.global_chain = Chain()
         self.broken_global: str | None = None
         self.sni = SniTable()
-        served = served or Served()
+        self._served = served = served or Served()
         self._plugins = PluginCompiler(registry, make_host, Resolver(resolve or from_environment({}), checking), served)
         self._compiler = ResourceCompiler(self._plugins, served)
         self._state = State()
         self._referring = Referring()
+        self._following = Following()
         self._groups = PluginGroups()
         self._held = HeldUpstreams()
         self._routes = RouteTable(self.router)
@@ -234,6 +237,23 @@ class Tables:
                 errors += self._commit(self._prepare_all(newest, anew=True)).errors
         return Applied(self.generation, errors)
 
+    def refresh_nodes(self, services: Collection[Service]) -> Applied:
+        """These discovered services have other nodes now. Only upstreams change, in place; whatever else their items
+        hold stays as it is."""
+        affected: set[Item] = set()
+        known = self._served.discovered or Discovered()
+        self._held.renew(services, known)
+        for item in self._following.items(services):
+            record: Any = self._record(item)
+            before: CompiledUpstream = record.upstream
+            record.upstream = known.renewed(before)
+            if record.upstream is not before:
+                before.runtime = None  # exchanges that run keep their own
+                affected |= {item} if item[0] == "routes" else self._state.dependents(item)
+        self._link({}, sorted(affected))
+        self.generation += 1
+        return Applied(self.generation)
+
     def _good(self, item: Item) -> Record | None:
         """The record of an item, unless it only refuses."""
         record = self._record(item)
@@ -339,6 +359,7 @@ class Tables:
         if record is not outcome.old:
             state.put(*item, record)
             self._held.put(item, record)
+            self._following.note(item, outcome.old, record)
         elif record is not None and outcome.broken is None:
             record.file, record.line = outcome.change.file, outcome.change.line
 

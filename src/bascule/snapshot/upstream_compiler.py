@@ -8,9 +8,11 @@ from typing import Any
 
 from bascule.errors.sentences import nearest
 from bascule.model.attributes import TimeoutConf
+from bascule.model.discovery import Service, service_of
 from bascule.model.node import UNIX
 from bascule.model.upstream import KeepalivePool, Upstream
 from bascule.snapshot.compiled_upstream import ClientTls, CompiledUpstream, Node
+from bascule.snapshot.discovered import Discovered
 from bascule.snapshot.timeout import Timeout
 
 _POOL = KeepalivePool()
@@ -26,6 +28,7 @@ class Served:
     balancers: frozenset[str] = frozenset({"roundrobin", "chash", "least_conn", "ewma"})
     discovery: frozenset[str] = frozenset()
     pool: KeepalivePool = _POOL  # of an upstream that says nothing about its own
+    discovered: Discovered | None = None  # None: no node is known here
 
 
 def timeout_of(conf: TimeoutConf | None) -> Timeout | None:
@@ -45,22 +48,30 @@ def not_served(upstream: Upstream, served: Served) -> Iterator[tuple[str, str]]:
         if known:
             yield "discovery_type", f'"{wanted}" is not configured under "discovery"{nearest(wanted, known)}'
         else:
-            yield "discovery_type", "service discovery is not served yet; list the nodes"
+            yield "discovery_type", f'"{wanted}" is not configured: config.yaml has no section "discovery"'
 
 
 def compile_upstream(
-    conf: Upstream, key: str, id: str | None, previous: CompiledUpstream | None, default_pool: KeepalivePool = _POOL
+    conf: Upstream,
+    key: str,
+    id: str | None,
+    previous: CompiledUpstream | None,
+    default_pool: KeepalivePool = _POOL,
+    discovered: Discovered | None = None,
 ) -> CompiledUpstream:
     """`previous` itself when nothing changed for the engine, so that its balancer and pools are kept."""
     default_port = 443 if conf.scheme in SECURE else 80
     pool = conf.keepalive_pool or default_pool
+    service = None if conf.discovery_type is None else _service(conf)
     made = CompiledUpstream(
         key=key,
         id=id,
-        nodes=tuple(
-            Node(n.host, n.port or (0 if n.host.startswith(UNIX) else default_port), n.weight, n.priority, n.metadata)
-            for n in conf.node_list()
-        ),
+        service=service,
+        nodes=_listed(conf, default_port)
+        if service is None
+        else discovered.nodes(service, default_port)
+        if discovered is not None
+        else (),
         type=conf.type,
         hash_on=conf.hash_on,
         hash_key=conf.key,
@@ -80,6 +91,17 @@ def compile_upstream(
         labels=conf.labels,
     )
     return previous if previous is not None and _same(made, previous) else made
+
+
+def _listed(conf: Upstream, default_port: int) -> tuple[Node, ...]:
+    return tuple(
+        Node(n.host, n.port or (0 if n.host.startswith(UNIX) else default_port), n.weight, n.priority, n.metadata)
+        for n in conf.node_list()
+    )
+
+
+def _service(conf: Upstream) -> Service | None:
+    return service_of(conf.model_dump(include={"service_name", "discovery_type", "discovery_args"}))
 
 
 def client_tls(conf: Upstream) -> ClientTls | None:
