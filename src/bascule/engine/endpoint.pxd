@@ -1,4 +1,5 @@
 from bascule.net.address cimport Address
+from bascule.engine.retry cimport RetryPlan
 from bascule.net.tls_client cimport TlsClient
 from bascule.wire.head cimport Head
 
@@ -40,6 +41,7 @@ cdef class UpstreamPlan:
     cdef int read_ms
     cdef int retries
     cdef long long retry_timeout_us
+    cdef RetryPlan retry            # of its retry_policy; None: it has none
     cdef int keep_size
     cdef int keep_idle_ms
     cdef long keep_requests

@@ -5,6 +5,7 @@ limits.
 """
 
 import cython
+from cython.cimports.bascule.engine.retry import RetryPlan
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.address import Address, parse_address
 from cython.cimports.libc.stdlib import calloc, free, malloc
@@ -144,6 +145,8 @@ class UpstreamPlan:
         self.read_ms = _ms(timeout and timeout.read_s, settings.upstream_read_timeout_s)
         self.retries = self.count - 1 if upstream.retries is None else upstream.retries
         self.retry_timeout_us = int((upstream.retry_timeout_s or 0) * 1e6)
+        if upstream.retry_policy is not None:
+            self.retry = RetryPlan(upstream.retry_policy)
         self.keep_size = upstream.keepalive_size
         self.keep_idle_ms = int(upstream.keepalive_idle_s * 1000)
         self.keep_requests = upstream.keepalive_requests

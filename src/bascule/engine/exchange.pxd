@@ -10,13 +10,16 @@ from bascule.match.router cimport Router
 from bascule.plugin.request cimport Request
 from bascule.plugin.response cimport Response
 from bascule.engine.endpoint cimport Endpoint, UpstreamPlan
+from bascule.engine.failure cimport (
+    F_CONNECT, F_CONNECT_TIMEOUT, F_CLOSED, F_READ_TIMEOUT, F_SEND_TIMEOUT, F_MALFORMED, F_NO_ADDRESS
+)
 from bascule.engine.plan cimport ChainPlan, RoutePlan, Step
 
 cdef enum:
     # Exchange.state
     X_NEW = 0
     X_PHASES = 1        # a hook is suspended
-    X_RESOLVE = 2       # waits for the first resolution of a name
+    X_RESOLVE = 2       # waits for the first resolution of a name, or before its next try
     X_SENT = 3          # the request is on its way, no final response head yet
     X_RESPONSE = 4      # the response head went to the client
     X_ANSWERED = 5      # an answer made here went to the client
@@ -34,16 +37,6 @@ cdef enum:
     BODY_RAW = 1        # the upstream's bytes as they are, framing included
     BODY_CHUNKED = 2    # decoded and chunked anew
     BODY_PLAIN = 3      # decoded; its end is the announced length or the end of the connection
-
-cdef enum:
-    # why an upstream connection failed
-    F_CONNECT = 1
-    F_CONNECT_TIMEOUT = 2
-    F_CLOSED = 3        # reset or closed before a whole response
-    F_READ_TIMEOUT = 4
-    F_SEND_TIMEOUT = 5
-    F_MALFORMED = 6
-    F_NO_ADDRESS = 7
 
 # What an exchange needs of the engine; engine/server.py implements it.
 cdef class Core:
@@ -101,6 +94,7 @@ cdef class Core:
     cdef ChainPlan global_plan(self)
     cdef int record(self, Exchange x)     # access log and counters of a finished exchange
     cdef int resolve(self, Endpoint e, Exchange x)
+    cdef int count_retry(self, str cause)       # connect, timeout, reset, malformed, status, stale, over budget
     cdef Relay relay_of(self, Exchange x)
 
 # The client's side of exchanges.
@@ -223,6 +217,8 @@ cdef class Exchange:
     cdef int addresses_left             # of the node's name, not tried yet
     cdef bint no_pool
     cdef bint told                      # observers know how this try went
+    cdef object pause                   # _Pause before the next try, or None
+    cdef TryTimer timer                 # kept for the next exchange; None: none was needed yet
     # response
     cdef int body_mode
     cdef bint response_done
@@ -278,6 +274,10 @@ cdef class Exchange:
     cdef int note_try(self, object status)
     cdef int attempt(self)
     cdef int tell(self, int status, int reason, bint sent)
+    cdef int try_again(self, str cause, double wait_s)
+    cdef bint retries_status(self, const char* p, Parsed* m)
+    cdef int time_try(self)
+    cdef int try_timed_out(self)
     cdef int next_phase(self)
     cdef int suspended(self, Step step, int i, object coro, object first)
     cdef int on_response_data(self, const char* p, Py_ssize_t n, bint last)
@@ -296,6 +296,10 @@ cdef class Exchange:
     cdef int run_header_filters(self)
     cdef int wake_holder(self)
     cdef void reset(self) noexcept
+
+# Bounds one try.
+cdef class TryTimer(Handle):
+    cdef Exchange x
 
 cdef Exchange fresh(Core core)
 # The end of a chunked body.

@@ -12,6 +12,7 @@ import cython
 from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
 from cython.cimports.bascule.engine.forward import build_request
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan, Step
+from cython.cimports.bascule.engine.retry import RetryPlan
 from cython.cimports.bascule.net.address import format_host
 from cython.cimports.bascule.net.poller import now_us
 from cython.cimports.bascule.net.stream import Stream
@@ -41,6 +42,7 @@ from bascule.engine.grpc_answer import trailers_only
 from bascule.engine.held_body import HeldBody
 from bascule.engine.pages import page
 from bascule.engine.plan import HOLD, WHOLE, chain_plan, steps_of
+from bascule.engine.retry import cause_of, retry_after
 from bascule.engine.suspended import resumed
 from bascule.engine.tls_clients import client_problem
 from bascule.engine.tls_servers import bare_host
@@ -48,6 +50,10 @@ from bascule.engine.websocket_key import accept_of
 from bascule.wire.proxy_protocol import build_proxy_header
 
 REPLAY_LIMIT = cython.declare(cython.int, 131072)  # body bytes kept for a retry while no response has begun
+# Methods that may be sent again after bytes of them went out, when no retry_policy says which.
+IDEMPOTENT = cython.declare(
+    cython.uint, 1 << M_GET | 1 << M_HEAD | 1 << M_PUT | 1 << M_DELETE | 1 << M_OPTIONS | 1 << M_TRACE
+)
 P_REWRITE, P_BROUGHT, P_ACCESS, P_BEFORE_PROXY, P_HOLD, P_WHOLE = 0, 1, 2, 3, 4, 5
 SUSPENDED = object()
 SOURCES = ("gateway", "plugin", "upstream")
@@ -100,6 +106,10 @@ class Core:
 
     @cython.cfunc
     def resolve(self, e: Endpoint, x: Exchange) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def count_retry(self, cause: str) -> cython.int:
         raise NotImplementedError
 
     @cython.cfunc
@@ -286,6 +296,7 @@ class Exchange:
         self.tried = None
         self.tries = None
         self.no_pool = False
+        self.pause = None
         self.body_mode = BODY_NONE
         self.response_done = False
         self.ahead = 0
@@ -656,6 +667,8 @@ class Exchange:
         if self.upstream.count == 0:
             return self.fail(503, "no valid upstream node")
         self.left = self.upstream.retries
+        if self.upstream.retry is not None:
+            self.upstream.retry.count(self.core.poller.now)
         if self.upstream.read_key is not None:
             self.key = self.upstream.read_key(self)
         self.t_connect = self.core.poller.now
@@ -666,6 +679,9 @@ class Exchange:
         """Picks a node and sends the request there."""
         self.told = False
         self.node = self.upstream.pick(self.key, self.tried)
+        if self.node < 0 and self.tried is not None and self.upstream.retry is not None:
+            self.tried = None  # each had its turn: from the beginning, as often as there are retries
+            self.node = self.upstream.pick(self.key, None)
         if self.node < 0:
             return self.fail(502, "all upstream servers tried" if self.tried else "no upstream node has a weight")
         self.endpoint = cython.cast(Endpoint, self.upstream.endpoints[self.node])
@@ -685,7 +701,7 @@ class Exchange:
 
     def resolution_done(self):
         """The endpoint's name was looked up, or could not be."""
-        if self.state == X_RESOLVE:
+        if self.state == X_RESOLVE and self.pause is None:
             self.core.poller.now = now_us()
             self.state = X_NEW
             self.addresses_left = self.endpoint.count - 1
@@ -744,6 +760,8 @@ class Exchange:
                     return 0
                 self.body_sent = True
         u.begin(self)
+        if self.upstream.retry is not None and self.upstream.retry.per_try_ms:
+            self.time_try()
         if self.has_body and not self.body_sent and self.down is not None:
             self.down.resume()
         return 0
@@ -973,16 +991,17 @@ class Exchange:
         """The try ended without a whole response: again elsewhere where that is safe, else an error or a cut."""
         core: Core = self.core
         u: Upstream = self.up
-        m: cython.int = self.req.m.method
+        retry: RetryPlan
         unsent: cython.bint = True
         stale: cython.bint = False
         silent: cython.bint = True
-        idempotent: cython.bint = (
-            m == M_GET or m == M_HEAD or m == M_PUT or m == M_DELETE or m == M_OPTIONS or m == M_TRACE
-        )
+        repeats: cython.bint
+        again: cython.bint
         status: cython.int
         if self.state == X_DONE or self.down is None:
             return 0
+        retry = self.upstream.retry
+        repeats = ((IDEMPOTENT if retry is None else retry.methods) >> self.req.m.method) & 1
         core.upstream_failures += 1
         if u is not None:
             if reason == F_CONNECT or reason == F_CONNECT_TIMEOUT:
@@ -996,37 +1015,113 @@ class Exchange:
             self.failure = detail
             return self.down.abort()
         status = 504 if reason == F_CONNECT_TIMEOUT or reason == F_READ_TIMEOUT or reason == F_SEND_TIMEOUT else 502
-        if self.may_replay() and self.state != X_ANSWERED:
-            if stale and (idempotent or unsent):
-                # RFC 9112, section 9.3.1: a pooled connection that closed before it answered; once more on a fresh one.
-                core.retries += 1
-                self.no_pool = True
-                return self.send_request()
-            if not self.upstream.retry_timeout_us or core.poller.now - self.t_connect < self.upstream.retry_timeout_us:
-                if u is not None and unsent and self.addresses_left > 0:
-                    self.note_try(str(status))
-                    self.addresses_left -= 1
-                    self.held_offset = 0
-                    core.log.warning("upstream %s: %s; trying another address", self.endpoint.host, detail)
-                    return self.send_request()
-                if (idempotent or unsent) and silent and self.left > 0:
-                    self.note_try(str(status))
-                    core.retries += 1
-                    self.left -= 1
-                    if self.tried is None:
-                        self.tried = set()
-                    self.tried.add(self.node)
-                    self.held_offset = 0
-                    if len(self.upstream.observers):
-                        self.tell(0, reason, u is not None)
-                    core.log.warning("upstream %s: %s; trying another node", self.address_text(), detail)
-                    return self.attempt()
+        again = self.may_replay() and self.state != X_ANSWERED
+        if again and stale and (repeats or unsent):
+            # RFC 9112, section 9.3.1: a pooled connection that closed before it answered; once more on a fresh one.
+            core.retries += 1
+            core.count_retry("stale")
+            self.no_pool = True
+            return self.send_request()
+        if self.upstream.retry_timeout_us and core.poller.now - self.t_connect >= self.upstream.retry_timeout_us:
+            again = False
+        if again and u is not None and unsent and self.addresses_left > 0:
+            self.note_try(str(status))
+            self.addresses_left -= 1
+            self.held_offset = 0
+            core.log.warning("upstream %s: %s; trying another address", self.endpoint.host, detail)
+            return self.send_request()
         if len(self.upstream.observers):
             self.tell(0, reason, u is not None)
+        if again and (repeats or unsent) and self.left > 0 and (silent if retry is None else retry.takes(reason)):
+            if retry is None or retry.grant(core.poller.now):
+                self.note_try(str(status))
+                core.log.warning("upstream %s: %s; trying another node", self.address_text(), detail)
+                return self.try_again(cause_of(reason), 0)
+            core.count_retry("over budget")
         core.log.error("upstream %s: %s", self.address_text(), detail)
         if u is not None:
             self.upstream_status = status
         return self.fail(status, detail)
+
+    @cython.cfunc
+    def try_again(self, cause: str, wait_s: cython.double) -> cython.int:
+        """The request goes out once more, elsewhere if there is another node; after wait_s seconds at least."""
+        retry: RetryPlan = self.upstream.retry
+        backoff_s: cython.double
+        self.core.retries += 1
+        self.core.count_retry(cause)
+        self.left -= 1
+        if self.tried is None:
+            self.tried = set()
+        self.tried.add(self.node)
+        self.held_offset = 0
+        if retry is not None:
+            backoff_s = retry.wait(len(self.tries))
+            if backoff_s > wait_s:
+                wait_s = backoff_s
+        if wait_s <= 0:
+            return self.attempt()
+        self.state = X_RESOLVE
+        self.pause = _Pause(self, wait_s)
+        return 0
+
+    def pause_over(self, pause):
+        """The time before the next try has passed."""
+        if self.pause is pause and self.state == X_RESOLVE:
+            self.pause = None
+            self.core.poller.now = now_us()
+            self.state = X_NEW
+            try:
+                self.attempt()
+            except Exception as error:
+                self.core.poller.failed(self.down, error)
+
+    @cython.cfunc
+    def retries_status(self, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.bint:
+        """Whether this response, of which the client has seen nothing, is dropped and the request sent once more."""
+        core: Core = self.core
+        retry: RetryPlan = self.upstream.retry
+        now: cython.longlong = core.poller.now
+        wait_s: cython.double = 0
+        if self.left <= 0 or not retry.repeats(self.req.m.method) or not self.may_replay():
+            return False
+        if retry.retry_after_s >= 0 and (m.status == 429 or m.status == 503):
+            wait_s = retry_after(p[: m.head_len])
+            if wait_s > retry.retry_after_s:
+                return False
+        if self.upstream.retry_timeout_us and now - self.t_connect + wait_s * 1e6 >= self.upstream.retry_timeout_us:
+            return False
+        if not retry.grant(now):
+            core.count_retry("over budget")
+            return False
+        if len(self.upstream.observers):
+            self.tell(m.status, 0, True)
+        self.note_try(str(m.status))
+        core.log.warning("upstream %s: answered %d; trying again", self.address_text(), m.status)
+        self.drop_upstream()
+        self.try_again("status", wait_s)
+        return True
+
+    @cython.cfunc
+    def time_try(self) -> cython.int:
+        """Begins the time limit of a single try."""
+        if self.timer is None:
+            self.timer = TryTimer()
+            self.timer.poller = self.core.poller
+            self.timer.x = self
+        self.core.poller.arm(self.timer, self.upstream.retry.per_try_ms)
+        return 0
+
+    @cython.cfunc
+    def try_timed_out(self) -> cython.int:
+        u: Upstream = self.up
+        if self.state != X_SENT or u is None:
+            return 0
+        if not u.connecting and self.has_body and not self.body_sent:
+            return self.time_try()  # the client is still sending: its own time limit holds
+        return self.upstream_failed(
+            F_CONNECT_TIMEOUT if u.connecting else F_READ_TIMEOUT, "the try took longer than per_try_timeout"
+        )
 
     # ---- the response
 
@@ -1036,8 +1131,12 @@ class Exchange:
         r: Response
         down: Downstream = self.down
         bodyless: cython.bint
+        if self.timer is not None:
+            self.core.poller.disarm(self.timer)
         if self.ws_key is not None and 200 <= m.status < 300:
             self.upstream_failed(F_MALFORMED, f"the upstream answered {m.status} to the upgrade")
+            return 0
+        if self.upstream.retry is not None and self.upstream.retry.takes_status(m.status) and self.retries_status(p, m):
             return 0
         self.t_head = self.core.poller.now
         self.upstream_status = m.status
@@ -1389,6 +1488,10 @@ class Exchange:
             if self.relay is not None:
                 self.relay.stop()
                 self.relay = None
+        if self.timer is not None:
+            core.poller.disarm(self.timer)
+        if self.state == X_RESOLVE:
+            self.stop_waiting()
         self.state = X_DONE
         if self.held_waiter is not None:
             waiter = self.held_waiter
@@ -1415,6 +1518,12 @@ class Exchange:
             down.finished(self)
         self.recycle()
         return 0
+
+    def stop_waiting(self):
+        if self.pause is not None:
+            self.pause.cancel()
+        elif self in self.endpoint.waiters:
+            self.endpoint.waiters.remove(self)
 
     def body_sent_or_none(self) -> bool:
         return not self.has_body or self.body_sent
@@ -1582,6 +1691,33 @@ class _Resume:
 
     def __call__(self, task):
         self.exchange.resume_after(task, self.step)
+
+
+class _Pause:
+    """The time before the next try. The loop, inside the engine's turn, only sees what call_soon gives it."""
+
+    __slots__ = ("exchange", "timer")
+
+    def __init__(self, exchange, wait_s):
+        self.exchange = exchange
+        loop = cython.cast(Exchange, exchange).core.loop
+        self.timer = loop.call_soon(self.begin, loop, wait_s)
+
+    def begin(self, loop, wait_s):
+        self.timer = loop.call_later(wait_s, self.end)
+
+    def end(self):
+        self.exchange.pause_over(self)
+
+    def cancel(self):
+        self.timer.cancel()
+
+
+@cython.cclass
+class TryTimer(Handle):
+    @cython.cfunc
+    def on_timeout(self) -> cython.int:
+        return self.x.try_timed_out()
 
 
 @cython.cfunc

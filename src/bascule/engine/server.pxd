@@ -31,6 +31,7 @@ cdef class Engine(Core):
     cdef readonly object node_states        # engine/node_states.py
     cdef public list on_plan        # called with each new UpstreamPlan
     cdef object tls_failures        # counter by reason
+    cdef object retry_causes        # a counter, by cause
     cdef object http2_failures      # a counter, by reason
     cdef dict staples               # key of a certificate -> OCSP response
     cdef int staple(self, object ssl)

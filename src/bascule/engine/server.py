@@ -188,6 +188,9 @@ class Engine(Core):
         self.tls_failures = metrics.counter(
             "bascule_tls_handshake_failures", "TLS handshakes with clients that failed", ("reason",)
         )
+        self.retry_causes = metrics.counter(
+            "bascule_retries", "Requests sent once more to an upstream, or not for want of budget", ("cause",)
+        )
         self.http2_failures = metrics.counter("bascule_http2_failures", "What HTTP/2 clients did wrong", ("reason",))
         self.tls_server = TlsServer(
             self.identity,
@@ -287,6 +290,11 @@ class Engine(Core):
     @cython.cfunc
     def count_failure(self, reason: str) -> cython.int:
         self.tls_failures.child((reason,)).inc()
+        return 0
+
+    @cython.cfunc
+    def count_retry(self, cause: str) -> cython.int:
+        self.retry_causes.child((cause,)).inc()
         return 0
 
     @cython.cfunc

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bascule.model.discovery import Service
+from bascule.model.retry_policy import RetryPolicy
 from bascule.snapshot.timeout import Timeout
 
 
@@ -55,6 +56,7 @@ class CompiledUpstream:
     upstream_host: str | None = None
     retries: int | None = None  # None: number of nodes - 1
     retry_timeout_s: float = 0.0  # 0: unlimited
+    retry_policy: RetryPolicy | None = None
     timeout: Timeout | None = None
     keepalive_size: int = 320
     keepalive_idle_s: float = 60.0

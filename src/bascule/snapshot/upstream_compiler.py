@@ -81,6 +81,7 @@ def compile_upstream(
         upstream_host=conf.upstream_host,
         retries=conf.retries,
         retry_timeout_s=conf.retry_timeout or 0.0,
+        retry_policy=conf.retry_policy,
         timeout=timeout_of(conf.timeout),
         keepalive_size=pool.size,
         keepalive_idle_s=pool.idle_timeout,
