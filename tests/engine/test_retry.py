@@ -136,6 +136,11 @@ def served(nodes: tuple[ActingNode, ActingNode], tmp_path_factory: pytest.TempPa
         "hurried": {"nodes": two, "retry_policy": {"per_try_timeout": 0.3}},
         "deadline": {"nodes": two, "retry_timeout": 0.5, "retry_policy": {"on": [503]}},
         "dead": {"nodes": dead, "retry_policy": {"on": ["connect"]}},
+        "absent": {
+            "nodes": [{"host": "unix:/nonexistent/socket", "weight": 1}],
+            "retries": 300,
+            "retry_policy": {"budget": {"min_per_second": 1000}},
+        },
         "dead-status-only": {"nodes": dead, "retry_policy": {"on": [503]}},
     }
     routes = [{"id": name, "uri": f"/{name}", "upstream": upstream} for name, upstream in upstreams.items()]
@@ -324,6 +329,11 @@ def test_what_never_went_out_is_sent_elsewhere(
 ) -> None:
     code, _, first, second = tried(served, nodes, "/dead", method=method, body=b"hello")
     assert (code, first, second) == (200, 0, 1)
+
+
+def test_many_tries_that_fail_at_once(served: Gateway, nodes: tuple[ActingNode, ActingNode]) -> None:
+    assert tried(served, nodes, "/absent")[0] == 502
+    assert served.log.count("unix:/nonexistent/socket: no connection could be opened; trying another node") == 300
 
 
 def test_metrics_and_the_access_log_tell_the_tries(served: Gateway, nodes: tuple[ActingNode, ActingNode]) -> None:

@@ -1059,7 +1059,7 @@ class Exchange:
             backoff_s = retry.wait(len(self.tries))
             if backoff_s > wait_s:
                 wait_s = backoff_s
-        if wait_s <= 0:
+        if wait_s <= 0 and len(self.tries) % 32:  # now and then by way of the loop: tries may fail at once
             return self.attempt()
         self.state = X_RESOLVE
         self.pause = _Pause(self, wait_s)
