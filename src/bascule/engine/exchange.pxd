@@ -300,6 +300,7 @@ cdef class Exchange:
 # Bounds one try.
 cdef class TryTimer(Handle):
     cdef Exchange x
+    cdef bint sending               # when it was looked at last, the client was still sending
 
 cdef Exchange fresh(Core core)
 # The end of a chunked body.

@@ -1109,6 +1109,7 @@ class Exchange:
             self.timer = TryTimer()
             self.timer.poller = self.core.poller
             self.timer.x = self
+        self.timer.sending = False
         self.core.poller.arm(self.timer, self.upstream.retry.per_try_ms)
         return 0
 
@@ -1117,8 +1118,11 @@ class Exchange:
         u: Upstream = self.up
         if self.state != X_SENT or u is None:
             return 0
-        if not u.connecting and self.has_body and not self.body_sent:
-            return self.time_try()  # the client is still sending: its own time limit holds
+        if not u.connecting and self.has_body and (self.timer.sending or not self.body_sent):
+            # The client is, or was, still sending, for which its own time limit holds.
+            self.time_try()
+            self.timer.sending = not self.body_sent
+            return 0
         return self.upstream_failed(
             F_CONNECT_TIMEOUT if u.connecting else F_READ_TIMEOUT, "the try took longer than per_try_timeout"
         )
