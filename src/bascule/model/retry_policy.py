@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from bascule.model.attributes import Methods, Model, Number, Seconds, Unique
+from bascule.model.attributes import Method, Methods, Model, Number, Seconds, Unique
 
 Cause = Literal["connect", "timeout", "reset", "malformed"]
 RetriedStatus = Annotated[int, Strict(), Field(ge=400, le=599)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 NotNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 CAUSES: tuple[Cause, ...] = ("connect", "timeout", "reset")
-IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
+IDEMPOTENT: tuple[Method, ...] = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
 
 
 class RetryBudget(Model):
