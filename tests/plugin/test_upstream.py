@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from bascule.model.upstream import Upstream
+from bascule.plugin.inline_upstream import InlineUpstream
 from bascule.plugin.kit.testing import MemoryHost, get, run
 from bascule.plugin.plugin import Config, Plugin
 from bascule.plugin.request import Request
@@ -16,7 +16,7 @@ class Fork(Plugin):
     priority = 1
 
     class Config(Config):
-        upstream: Upstream
+        upstream: InlineUpstream
         other: str
 
     def __init__(self, conf: Any, host: Any) -> None:

@@ -14,7 +14,7 @@ from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
 from tests.servers.raw import RawConnection, RawUpstream, response
 
-A, B = {"nodes": {"a:1": 1}}, {"nodes": {"b:1": 1}}
+A, B = {"nodes": {"a:1": 1}}, {"nodes": [{"host": "b", "port": 1, "weight": 1}]}
 
 
 def split(*weighted: dict[str, Any], **more: Any) -> dict[str, Any]:

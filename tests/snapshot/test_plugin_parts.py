@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bascule.model.upstream import Upstream
+from bascule.plugin.inline_upstream import InlineUpstream
 from bascule.plugin.plugin import Config, Plugin
 from bascule.snapshot.plugin_parts import building
 from tests.snapshot.bench import Bench
@@ -17,7 +17,7 @@ class Fork(Plugin):
     priority = 1
 
     class Config(Config):
-        ways: tuple[Upstream, ...] = ()
+        ways: tuple[InlineUpstream, ...] = ()
         ids: tuple[str, ...] = ()
         inner: tuple[dict[str, Any], ...] = ()
         late: bool = False

@@ -90,7 +90,7 @@ class Host(Protocol):
 
     def upstream(self, conf: Upstream | str, at: Place) -> UpstreamHandle:
         """In the plugin's constructor: an upstream of its own, for `request.use_upstream`. conf: an attribute of the
-        type `bascule.model.upstream.Upstream`, or the id of one of /upstreams. at: where in the plugin's conf it
+        type InlineUpstream, or the id of one of /upstreams. at: where in the plugin's conf it
         stands, e.g. ("rules", 0, "upstream"): what is wrong with it is told there. Balancer, pools and health of the
         upstream at the same place are kept over edits."""
 

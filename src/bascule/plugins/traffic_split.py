@@ -8,8 +8,8 @@ from pydantic import Field, field_validator
 from bascule.errors.sentences import Refused
 from bascule.match.expression import Expression, ExpressionError, compile_expression
 from bascule.model.attributes import Id
-from bascule.model.upstream import Upstream
 from bascule.plugin.host import Host
+from bascule.plugin.inline_upstream import InlineUpstream
 from bascule.plugin.kit.turns import make_turns
 from bascule.plugin.plugin import Config, Plugin
 from bascule.plugin.request import Request
@@ -32,7 +32,7 @@ class Match(Config):
 
 
 class WeightedUpstream(Config):
-    upstream: Upstream | None = None
+    upstream: InlineUpstream | None = None
     upstream_id: Id | None = None
     weight: int = Field(1, ge=0)
 
