@@ -7,7 +7,6 @@ SOURCES = ROOT / "src" / "bascule"
 
 # Files without behaviour of their own: frozen data and protocols. Everything else has tests.
 PURE_DATA: set[str] = {
-    "balance/picker.py",
     "control/boot.py",
     "control/source.py",
     "match/route_match.py",

@@ -1,12 +1,10 @@
-from bascule.balance.member import Load, Member, members_of
+from bascule.balance.member import Load, Member
 
 
-def test_groups_by_priority_highest_first_without_weightless_nodes() -> None:
-    loads = {"a:1": Load(active=3)}
-    groups = members_of([(1, 0), (2, 5), (0, 5), (3, 0), (0, -1)], ["a:1", "b:1", "c:1", "d:1", "e:1"], loads)
-    assert groups == [
-        [Member(1, 2, "b:1", Load())],
-        [Member(0, 1, "a:1", Load(active=3)), Member(3, 3, "d:1", Load())],
-    ]
-    assert groups[1][0].load is loads["a:1"]
-    assert sorted(loads) == ["a:1", "b:1", "d:1"]
+def test_a_load_alone_counts_its_own_process() -> None:
+    load = Load()
+    assert (load.active, load.all_active, load.table) == (0, 0, None)
+    member = Member(3, 2, "a:1", load)
+    assert (member.index, member.weight, member.name, member.load) == (3, 2.0, "a:1", load)
+    assert repr(member) == "Member(3, 2, a:1)"
+    assert repr(load) == "Load(0 of 0 active)"

@@ -1,12 +1,7 @@
 import pytest
 
-from bascule.balance.member import Member
-from bascule.balance.round_robin import MAX_TURNS, RoundRobin, smooth_turns
-from tests.balance.shares import close, members, shares
-
-
-def picks(balancer: RoundRobin, turns: int, excluded: frozenset[int] = frozenset()) -> list[int]:
-    return [balancer.pick(None, excluded) for _ in range(turns)]
+from bascule.balance.round_robin import RoundRobin
+from tests.balance.shares import close, members, picks, shares
 
 
 def test_heavy_node_takes_its_turns_spread_out() -> None:
@@ -34,24 +29,41 @@ def test_shares_are_the_weights(weights: tuple[int, ...]) -> None:
 
 def test_nodes_passed_over_leave_their_share_to_all_others() -> None:
     balancer = RoundRobin(members(1, 1, 1, 3))
-    assert shares(balancer, 10_000, {1}) == close({0: 0.2, 2: 0.2, 3: 0.6}, 0.005)
-    assert shares(balancer, 10_000, {0, 3}) == close({1: 0.5, 2: 0.5}, 0.005)
-    assert balancer.pick(None, {0, 1, 2, 3}) == -1
-    assert shares(balancer, 6_000) == close({0: 1 / 6, 1: 1 / 6, 2: 1 / 6, 3: 0.5}, 0.005)
+    balancer.pass_over(frozenset({1}))
+    assert shares(balancer, 10_000) == {0: 0.2, 2: 0.2, 3: 0.6}
+    balancer.pass_over(frozenset({0, 3}))
+    assert shares(balancer, 10_000) == {1: 0.5, 2: 0.5}
+    balancer.pass_over(frozenset({0, 1, 2, 3}))
+    assert balancer.pick(None, None) == -1
+    balancer.pass_over(frozenset())
+    assert shares(balancer, 6_000) == close({0: 1 / 6, 1: 1 / 6, 2: 1 / 6, 3: 0.5}, 0.0002)
 
 
-def test_memory_of_passed_over_sets_is_bounded() -> None:
-    balancer = RoundRobin(members(*[1] * 200))
-    for node in range(200):
-        assert balancer.pick(None, {node}) not in (node, -1)
-    assert len(balancer._reduced) <= 64
+@pytest.mark.parametrize("weights", [(1,) * 1000, tuple(range(1, 1001)), (100_003, *range(1, 1000))])
+def test_shares_are_exact_among_a_thousand_also_with_some_passed_over(weights: tuple[int, ...]) -> None:
+    balancer = RoundRobin(members(*weights), 0.3)
+    for passed in (frozenset[int](), frozenset(range(0, 1000, 7)), frozenset({0, 999})):
+        balancer.pass_over(passed)
+        total = sum(weight for i, weight in enumerate(weights) if i not in passed)
+        got = shares(balancer, 100_000)
+        for i, weight in enumerate(weights):
+            assert abs(got.get(i, 0.0) - (i not in passed) * weight / total) <= 0.0002
+
+
+def test_a_retry_is_one_more_turn() -> None:
+    balancer = RoundRobin(members(1, 1, 1, 1))
+    for _ in range(10):  # 0 never works: its requests are the next one's, which then is not asked itself
+        assert [balancer.pick(None, None), balancer.pick(None, {0}), *picks(balancer, 2)] == [0, 1, 2, 3]
+    uneven = RoundRobin(members(10_000, 9_999))
+    assert [uneven.pick(None, {0}) for _ in range(3)] == [1, 1, 1]
+    assert uneven.pick(None, {0, 1}) == -1
 
 
 def test_long_periods_are_not_computed_ahead() -> None:
-    assert len(smooth_turns(members(MAX_TURNS - 1, 1))) == MAX_TURNS
-    assert smooth_turns(members(MAX_TURNS, 1)) == []
-    assert smooth_turns(members(*[1, 2] * 700)) == []
-    assert len(smooth_turns(members(*[3] * 5000))) == 5000
+    assert RoundRobin(members(4095, 1)).period == 4096
+    assert RoundRobin(members(4096, 1)).period == 0
+    assert RoundRobin(members(*[1, 2] * 700)).period == 0
+    assert RoundRobin(members(*[3] * 5000)).period == 5000
 
 
 def test_long_periods_are_spread_out_too() -> None:
@@ -61,8 +73,26 @@ def test_long_periods_are_spread_out_too() -> None:
     assert max(len(run) for run in "".join(map(str, turns)).replace("01", "0 1").replace("10", "1 0").split()) <= 2
 
 
-def test_notifications_change_nothing() -> None:
-    balancer = RoundRobin([Member(i, m.weight, m.name, m.load) for i, m in enumerate(members(1, 1))])
-    balancer.on_start(0)
-    balancer.on_finish(0, 1.0, False)
-    assert picks(balancer, 2) == [0, 1]
+def test_a_smaller_weight_for_a_while() -> None:
+    balancer = RoundRobin(members(1, 1, 1))
+    balancer.weigh(2, 0.25)
+    assert shares(balancer, 90_000) == close({0: 4 / 9, 1: 4 / 9, 2: 1 / 9}, 0.0001)
+    balancer.weigh(2, 0.5)
+    assert shares(balancer, 90_000) == close({0: 0.4, 1: 0.4, 2: 0.2}, 0.0001)
+    balancer.weigh(2, 1.0)
+    assert repr(balancer) == "RoundRobin(3 nodes, 3 turns)"
+    assert shares(balancer, 900) == close({0: 1 / 3, 1: 1 / 3, 2: 1 / 3}, 0.0001)
+
+
+def test_workers_begin_at_different_nodes() -> None:
+    assert [RoundRobin(members(*[1] * 10), start).pick(None, None) for start in (0.0, 0.618, 0.236)] == [0, 6, 2]
+    assert len({RoundRobin(members(10_000, 9_999, 7_777), i * 0.618 % 1).pick(None, None) for i in range(9)}) > 1
+
+
+def test_changes_all_the_time_prefer_nobody() -> None:
+    balancer = RoundRobin(members(*[1] * 10))
+    counts = [0] * 10
+    for turn in range(10_000):
+        balancer.pass_over(frozenset({9} if turn % 2 else ()))
+        counts[balancer.pick(None, None)] += 1
+    assert max(counts[:9]) < 2 * min(counts[:9])

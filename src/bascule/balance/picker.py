@@ -1,15 +1,113 @@
-"""What every balancer can do."""
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
+"""What every balancer can do, and the little of it that they share."""
 
-from collections.abc import Set
-from typing import Protocol
+import cython
+from cython.cimports.bascule.balance.member import Member, Watcher
+from cython.cimports.libc.stdlib import calloc, free
+
+MULTIPLIER = cython.declare(cython.ulonglong, 2685821657736338717)
 
 
-class Picker(Protocol):
-    def pick(self, key: str | None, excluded: Set[int]) -> int:
-        """Index of the node to use, -1 when none is left. `key` is what chash hashes; `excluded` is passed over."""
+@cython.cclass
+class Picker(Watcher):
+    """Over members (nodes with a weight). Nodes are named by their index in the upstream."""
 
-    def on_start(self, index: int) -> None:
+    def __cinit__(self, members, *args, **options):
+        member: Member
+        place: cython.int
+        self.members = list(members)
+        self.count = self.usable = len(self.members)
+        self.top = 1 + max([m.index for m in self.members], default=-1)
+        self.index_of = cython.cast(cython.p_int, calloc(self.count + 1, cython.sizeof(cython.int)))
+        self.place_of = cython.cast(cython.p_int, calloc(self.top + 1, cython.sizeof(cython.int)))
+        self.over = cython.cast(cython.pointer(cython.bint), calloc(self.count + 1, cython.sizeof(cython.bint)))
+        self.weight = cython.cast(cython.p_double, calloc(self.count + 1, cython.sizeof(cython.double)))
+        if (
+            self.index_of == cython.NULL
+            or self.place_of == cython.NULL
+            or self.over == cython.NULL
+            or self.weight == cython.NULL
+        ):
+            raise MemoryError
+        for place in range(self.top):
+            self.place_of[place] = -1
+        for place in range(self.count):
+            member = cython.cast(Member, self.members[place])
+            self.index_of[place] = member.index
+            self.place_of[member.index] = place
+            self.weight[place] = member.weight
+
+    def __dealloc__(self):
+        free(self.index_of)
+        free(self.place_of)
+        free(self.over)
+        free(self.weight)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def place(self, index: cython.int) -> cython.int:
+        return self.place_of[index] if 0 <= index < self.top else -1
+
+    @cython.cfunc
+    def member(self, place: cython.int) -> Member:
+        return cython.cast(Member, self.members[place])
+
+    def pick(self, key, tried):
+        """Index of the node to use, -1 when none is left. `key` is what chash hashes; `tried`: a set of indexes that
+        are left out this time, or None."""
+        raise NotImplementedError
+
+    def on_start(self, index):
         """A request goes to the node that was picked. Each call is answered by one on_finish()."""
+        return 0
 
-    def on_finish(self, index: int, seconds: float, ok: bool) -> None:
+    def on_finish(self, index, seconds, ok):
         """It ended; `seconds` until the response head came or the failure, `ok`: there was a response."""
+        return 0
+
+    def pass_over(self, nodes):
+        """These nodes, a set of indexes, are not picked from now on, and no others but them."""
+        place: cython.int
+        same: cython.bint = True
+        out: cython.bint
+        self.usable = 0
+        for place in range(self.count):
+            out = len(nodes) > 0 and self.index_of[place] in nodes
+            if out != self.over[place]:
+                self.over[place] = out
+                same = False
+            self.usable += not out
+        return 0 if same else self.changed()
+
+    def weigh(self, index, factor):
+        """From now on the node counts for its weight times `factor`, where weights matter and may change."""
+        place: cython.int = self.place(index)
+        if place >= 0:
+            self.weight[place] = self.member(place).weight * factor
+        return 0
+
+    def changed(self):
+        return 0
+
+
+@cython.final
+@cython.cclass
+class Draw:
+    """Random numbers, the same ones for the same seed (xorshift64*, Vigna 2016)."""
+
+    def __init__(self, seed: int):
+        self.state = (seed & 0xFFFFFFFFFFFFFFFF) or 1
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def next(self) -> cython.double:
+        self.state ^= self.state >> 12
+        self.state ^= self.state << 25
+        self.state ^= self.state >> 27
+        return ((self.state * MULTIPLIER) >> 11) * (1.0 / 9007199254740992.0)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def below(self, n: cython.int) -> cython.int:
+        return cython.cast(cython.int, self.next() * n)

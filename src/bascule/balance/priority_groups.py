@@ -1,35 +1,47 @@
-"""Nodes of a lower priority serve only when every node of the higher ones is passed over."""
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
+"""Nodes of a lower priority serve only when every node of the higher ones is passed over or was tried."""
 
-from collections.abc import Sequence, Set
+import cython
+from cython.cimports.bascule.balance.picker import Picker
 
-from bascule.balance.picker import Picker
 
+@cython.final
+@cython.cclass
+class PriorityGroups(Picker):
+    """`groups`: balancers over different nodes, highest priority first; `members`: none of its own."""
 
-class PriorityGroups:
-    """`groups`: (indexes, balancer of these), highest priority first."""
+    def __init__(self, members, groups):
+        self.groups = groups
+        self.counts = any(group.counts for group in groups)
 
-    __slots__ = ("_groups",)
-
-    def __init__(self, groups: Sequence[tuple[frozenset[int], Picker]]) -> None:
-        self._groups = groups
-
-    def pick(self, key: str | None, excluded: Set[int]) -> int:
-        for indexes, balancer in self._groups:
-            # Each balancer hears of its own nodes only: what is tried elsewhere must not change its turns.
-            picked = balancer.pick(key, indexes & excluded)
+    def pick(self, key, tried):
+        picked: cython.int
+        for group in self.groups:
+            picked = cython.cast(Picker, group).pick(key, tried)
             if picked >= 0:
                 return picked
         return -1
 
-    def on_start(self, index: int) -> None:
-        for indexes, balancer in self._groups:
-            if index in indexes:
-                balancer.on_start(index)
+    def on_start(self, index):
+        for group in self.groups:
+            cython.cast(Picker, group).on_start(index)
+        return 0
 
-    def on_finish(self, index: int, seconds: float, ok: bool) -> None:
-        for indexes, balancer in self._groups:
-            if index in indexes:
-                balancer.on_finish(index, seconds, ok)
+    def on_finish(self, index, seconds, ok):
+        for group in self.groups:
+            cython.cast(Picker, group).on_finish(index, seconds, ok)
+        return 0
 
-    def __repr__(self) -> str:
-        return f"PriorityGroups({', '.join(repr(balancer) for _, balancer in self._groups)})"
+    def pass_over(self, nodes):
+        for group in self.groups:
+            cython.cast(Picker, group).pass_over(nodes)
+        return 0
+
+    def weigh(self, index, factor):
+        for group in self.groups:
+            cython.cast(Picker, group).weigh(index, factor)
+        return 0
+
+    def __repr__(self):
+        return f"PriorityGroups({', '.join([repr(group) for group in self.groups])})"

@@ -1,92 +1,167 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
 """Weighted round robin that spreads a heavy node's turns: 5:1:1 gives a a b a c a a, not a a a a a b c.
 
 The smooth algorithm (nginx's): each turn every node gains its weight, the one with most is picked and pays the sum of
-all. That repeats after sum/gcd turns, so the turns are computed once. When they would be too many, a heap of deadlines
-does nearly the same in O(log n): each node is due again 1/weight after its last turn.
+all. That repeats after sum/gcd turns, so the turns are computed once. When they would be too many, and while weights
+change in small steps, deadlines do nearly the same in O(log n): each node is due again 1/weight after its last turn,
+and its first turn is due after half of that, so that shares are off by a few requests at most.
 """
 
-from collections.abc import Sequence, Set
-from heapq import heapify, heapreplace
-from math import gcd
-
-from bascule.balance.member import Member
+import cython
+from cython.cimports.bascule.balance.picker import Picker
+from cython.cimports.bascule.balance.tournament import Tournament
+from cython.cimports.libc.math import INFINITY
+from cython.cimports.libc.stdlib import calloc, free, malloc
 
 # Longest schedule, and most work (turns x nodes), worth computing ahead.
-MAX_TURNS = 4096
-MAX_WORK = 1 << 18
-# Schedules kept for sets of nodes that are passed over.
-MAX_REDUCED = 64
+MAX_TURNS = cython.declare(cython.longlong, 4096)
+MAX_WORK = cython.declare(cython.longlong, 1 << 18)
 
 
-class RoundRobin:
-    """Shares are exact over each period, also while some nodes are passed over."""
+@cython.final
+@cython.cclass
+class RoundRobin(Picker):
+    """Shares are exact over each period, also while some nodes are passed over. `start`: where in its period it begins,
+    [0, 1): workers that all began with the first node would prefer it."""
 
-    __slots__ = ("_cursor", "_due", "_members", "_reduced", "_turns")
+    def __init__(self, members, start: cython.double = 0.0):
+        self.start = start
+        self.changed()
+        self.cursor = cython.cast(cython.int, start * self.period)
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        self._members = members
-        self._turns = smooth_turns(members)
-        self._cursor = 0
-        self._due = [] if self._turns else _deadlines(members)
-        # Passing over entries of the schedule would give a missing node's share to its successor alone.
-        self._reduced: dict[frozenset[int], RoundRobin] = {}
+    def __dealloc__(self):
+        free(self.turns)
 
-    def pick(self, key: str | None, excluded: Set[int]) -> int:
-        if excluded:
-            return self._pick_reduced(excluded)
-        if self._turns:
-            cursor = self._cursor
-            self._cursor = cursor + 1 if cursor + 1 < len(self._turns) else 0
-            return self._turns[cursor]
-        if not self._due:
-            return -1
-        due, interval, index = self._due[0]
-        heapreplace(self._due, (due + interval, interval, index))
-        return index
+    def pick(self, key, tried):
+        place: cython.int
+        step: cython.int
+        if self.due is not None:
+            place = self.due.best_but(self.index_of, tried)
+            if place < 0:
+                return -1
+            self.now = self.due.key[place]
+            self.due.set(place, self.now + 1.0 / self.weight[place])
+            return self.index_of[place]
+        # What is tried takes no turn of its own from the others: a retry is one more turn.
+        for step in range(self.period):
+            place = self.turns[self.cursor]
+            self.cursor += 1
+            if self.cursor == self.period:
+                self.cursor = 0
+            if tried is None or self.index_of[place] not in tried:
+                return self.index_of[place]
+        return -1
 
-    def _pick_reduced(self, excluded: Set[int]) -> int:
-        wanted = frozenset(excluded)
-        reduced = self._reduced.get(wanted)
-        if reduced is None:
-            if len(self._reduced) >= MAX_REDUCED:
-                self._reduced.clear()
-            reduced = RoundRobin([member for member in self._members if member.index not in wanted])
-            # Retries come at random moments: without this the first node would get them all.
-            reduced._cursor = self._cursor % len(reduced._turns) if reduced._turns else 0
-            self._reduced[wanted] = reduced
-        return reduced.pick(None, frozenset())
+    def weigh(self, index, factor):
+        place: cython.int = self.place(index)
+        before: cython.double
+        if place < 0:
+            return 0
+        before = self.weight[place]
+        Picker.weigh(self, index, factor)
+        if self.weight[place] == before:
+            return 0
+        if self.due is None or self.weight[place] == self.member(place).weight:
+            return self.changed()
+        if not self.over[place]:
+            self.due.set(place, self.now + (self.due.key[place] - self.now) * before / self.weight[place])
+        return 0
 
-    def on_start(self, index: int) -> None:
-        """Nothing to keep."""
+    def changed(self):
+        if not self.take_turns():
+            self.take_deadlines()
+        return 0
 
-    def on_finish(self, index: int, seconds: float, ok: bool) -> None:
-        """Nothing to keep."""
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def first_due(self, place: cython.int) -> cython.double:
+        phase: cython.double = 0.5 + self.start * (place + 1)
+        return self.now + (phase - cython.cast(cython.longlong, phase)) / self.weight[place]
 
-    def __repr__(self) -> str:
-        return f"RoundRobin({len(self._members)} nodes, {len(self._turns)} turns)"
+    @cython.cfunc
+    def take_turns(self) -> cython.bint:
+        """One period ahead. False: it is too long."""
+        place: cython.int
+        turn: cython.int
+        best: cython.int
+        count: cython.int = 0
+        step: cython.longlong = 0
+        total: cython.longlong = 0
+        weight: cython.longlong
+        gained: cython.p_longlong
+        turns: cython.p_int
+        for place in range(self.count):
+            if self.over[place]:
+                continue
+            weight = cython.cast(cython.longlong, self.weight[place])
+            if weight != self.weight[place]:
+                return False
+            count += 1
+            total += weight
+            step = divisor(step, weight)
+        if step:
+            total //= step
+        if total != count and (total > MAX_TURNS or total * count > MAX_WORK):
+            return False
+        turns = cython.cast(cython.p_int, malloc((total + 1) * cython.sizeof(cython.int)))
+        gained = cython.cast(cython.p_longlong, calloc(self.count + 1, cython.sizeof(cython.longlong)))
+        if turns == cython.NULL or gained == cython.NULL:
+            free(turns)
+            free(gained)
+            raise MemoryError
+        if total == count:
+            turn = 0
+            for place in range(self.count):
+                if not self.over[place]:
+                    turns[turn] = place
+                    turn += 1
+        else:
+            for turn in range(total):
+                best = -1
+                for place in range(self.count):
+                    if not self.over[place]:
+                        gained[place] += cython.cast(cython.longlong, self.weight[place]) // step
+                        if best < 0 or gained[place] > gained[best]:
+                            best = place
+                gained[best] -= total
+                turns[turn] = best
+        free(gained)
+        free(self.turns)
+        # Goes on about where it was: after each change from the start would prefer the first nodes.
+        self.cursor = cython.cast(cython.int, self.cursor * total // self.period) if self.period else 0
+        self.turns = turns
+        self.period = cython.cast(cython.int, total)
+        self.due = None
+        return True
+
+    @cython.cfunc
+    def take_deadlines(self) -> cython.int:
+        place: cython.int
+        fresh: cython.bint = self.due is None
+        if fresh:
+            self.due = Tournament(self.count)
+            self.now = 0.0
+        free(self.turns)
+        self.turns = cython.NULL
+        self.period = self.cursor = 0
+        for place in range(self.count):
+            self.due.turn[place] = place
+            if self.over[place]:
+                self.due.key[place] = INFINITY
+            elif self.due.key[place] == INFINITY:
+                self.due.key[place] = self.first_due(place)
+        self.due.play_all()
+        return 0
+
+    def __repr__(self):
+        return f"RoundRobin({self.count} nodes, {self.period} turns)"
 
 
-def smooth_turns(members: Sequence[Member]) -> list[int]:
-    """One period of node indexes; empty when there is nobody or the period is too long."""
-    step = gcd(*(member.weight for member in members))
-    weights = [member.weight // step for member in members] if step else []
-    total = sum(weights)
-    if total == len(weights):
-        return [member.index for member in members]
-    if total > MAX_TURNS or total * len(weights) > MAX_WORK:
-        return []
-    gained = [0] * len(weights)
-    turns = []
-    for _ in range(total):
-        gained = [have + weight for have, weight in zip(gained, weights, strict=True)]
-        best = max(range(len(gained)), key=gained.__getitem__)
-        gained[best] -= total
-        turns.append(members[best].index)
-    return turns
-
-
-def _deadlines(members: Sequence[Member]) -> list[tuple[float, float, int]]:
-    """Heap of (when it is due, interval, index)."""
-    heap = [(1 / member.weight, 1 / member.weight, member.index) for member in members]
-    heapify(heap)
-    return heap
+@cython.cfunc
+@cython.exceptval(check=False)
+def divisor(a: cython.longlong, b: cython.longlong) -> cython.longlong:
+    """Their greatest common divisor."""
+    while b:
+        a, b = b, a % b
+    return a

@@ -1,3 +1,4 @@
+from bascule.balance.picker cimport Picker
 from bascule.net.address cimport Address
 from bascule.engine.retry cimport RetryPlan
 from bascule.net.tls_client cimport TlsClient
@@ -30,12 +31,10 @@ cdef class UpstreamPlan:
     cdef readonly object upstream   # CompiledUpstream
     cdef list endpoints
     cdef int count
-    cdef int* schedule              # round robin, unrolled
-    cdef int schedule_len
-    cdef int cursor
     cdef object read_key            # hash_key.key_reader
-    cdef object balancer            # balance.* for the other types and for many weights; None: schedule
-    cdef object loads
+    cdef readonly Picker balancer   # None: no node has a weight
+    cdef bint counts                # it wants to hear of each try
+    cdef int single                 # the only node that can be picked, -1
     cdef int connect_ms
     cdef int send_ms
     cdef int read_ms
@@ -59,5 +58,4 @@ cdef class UpstreamPlan:
     cdef public tuple observers     # of how each try went, see exchange.py's tell()
     cdef object __weakref__
     cdef int pick(self, object key, set tried)
-    cdef int make_balancer(self)
     cpdef pass_over(self, frozenset nodes)

@@ -1,6 +1,6 @@
 # cython: annotation_typing=True
 # ruff: noqa: F821  (types and constants stand in the .pxd)
-"""Endpoints (one per server address and worker) and what the engine precomputes of an upstream: schedule, timeouts,
+"""Endpoints (one per server address and worker) and what the engine precomputes of an upstream: timeouts,
 limits.
 """
 
@@ -14,7 +14,6 @@ from cython.cimports.libc.string import memcmp
 from bascule.engine.hash_key import key_reader
 
 DOWN_US = cython.declare(cython.longlong, 5000000)
-SCHEDULE_LIMIT = 4096  # longest unrolled round robin; beyond it the incremental balancer is used
 
 
 @cython.cclass
@@ -128,14 +127,10 @@ def _ms(seconds: object, default_s: float) -> int:
 class UpstreamPlan:
     """Built from a CompiledUpstream; `endpoint_for(host, port, secure)` gives the shared endpoints."""
 
-    def __init__(self, upstream, timeout, endpoint_for, settings, loads=None):
-        """`loads`: measurements by node name, kept by the caller over versions of the upstream."""
-        i: cython.int
-        total: cython.int
+    def __init__(self, upstream, timeout, endpoint_for, settings, balancer):
+        """`balancer`: over the nodes that have a weight, shared by all plans of the upstream; None when none has."""
         self.upstream = upstream
-        self.passed_over = frozenset()
         self.observers = ()
-        self.loads = loads
         nodes = upstream.nodes
         self.count = len(nodes)
         self.endpoints = [endpoint_for(node.host, node.port, upstream.tls is not None) for node in nodes]
@@ -159,65 +154,34 @@ class UpstreamPlan:
         self.node_hosts = [_authority(n.host, n.port, 443 if upstream.tls is not None else 80) for n in nodes]
         self.secure = upstream.tls is not None
         self.read_key = key_reader(upstream)
-        usable = [n for n in nodes if n.weight > 0]
-        one_group = len({n.priority for n in nodes}) <= 1
-        if upstream.type == "roundrobin" and one_group and usable:
-            order = _unrolled([n.weight for n in nodes])
-            if order is not None:
-                total = len(order)
-                self.schedule = cython.cast(cython.p_int, malloc(cython.sizeof(cython.int) * total))
-                for i in range(total):
-                    self.schedule[i] = order[i]
-                self.schedule_len = total
-        if self.schedule == cython.NULL and usable:
-            self.make_balancer()
-
-    def __dealloc__(self):
-        free(self.schedule)
-
-    @cython.cfunc
-    def make_balancer(self) -> cython.int:
-        from bascule.balance.balancer import make_balancer
-
-        nodes = self.upstream.nodes
-        weights = [(n.weight, n.priority) for n in nodes]
-        self.balancer = make_balancer(self.upstream.type, weights, [n.name for n in nodes], loads=self.loads)
-        return 0
+        self.balancer = balancer
+        self.counts = balancer is not None and balancer.counts
+        self.pass_over(frozenset())
 
     @cython.ccall
     def pass_over(self, nodes: frozenset):
         """These nodes, by index, get no requests from now on."""
+        i: cython.int
+        usable: cython.int = 0
         self.passed_over = nodes
-        if nodes and self.balancer is None and self.schedule_len:
-            self.make_balancer()
+        self.single = -1
+        for i in range(self.count):
+            if self.upstream.nodes[i].weight > 0 and i not in nodes:
+                usable += 1
+                self.single = i
+        if usable != 1:
+            self.single = -1
+        if self.balancer is not None:
+            self.balancer.pass_over(nodes)
 
     @cython.cfunc
     def pick(self, key: object, tried: set | None) -> cython.int:
         """Index of the node to use, -1 when none is left."""
-        i: cython.int
-        k: cython.int
-        if len(self.passed_over):
-            if self.balancer is None:
-                return -1
-            return self.balancer.pick(key, self.passed_over if tried is None else self.passed_over | tried)
-        if self.schedule_len:
-            if tried is None:
-                i = self.schedule[self.cursor]
-                self.cursor += 1
-                if self.cursor == self.schedule_len:
-                    self.cursor = 0
-                return i
-            for k in range(self.schedule_len):
-                i = self.schedule[self.cursor]
-                self.cursor += 1
-                if self.cursor == self.schedule_len:
-                    self.cursor = 0
-                if i not in tried:
-                    return i
-            return -1
+        if self.single >= 0:
+            return self.single if tried is None or self.single not in tried else -1
         if self.balancer is None:
             return -1
-        return self.balancer.pick(key, tried or frozenset())
+        return self.balancer.pick(key, tried)
 
 
 def _authority(host: str, port: int, default_port: int) -> bytes:
@@ -227,27 +191,3 @@ def _authority(host: str, port: int, default_port: int) -> bytes:
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     return (host if port == default_port else f"{host}:{port}").encode("latin-1" if host.isascii() else "idna")
-
-
-def _unrolled(weights: list) -> object:
-    """Smooth weighted round robin as one period of node indexes; None when the period is too long."""
-    from math import gcd
-
-    step = gcd(*weights)
-    if step == 0:
-        return None
-    weights = [w // step for w in weights]
-    total = sum(weights)
-    if total > SCHEDULE_LIMIT or total * len(weights) > 4_000_000:
-        return None
-    current = [0] * len(weights)
-    order = []
-    for _ in range(total):
-        best = -1
-        for i, weight in enumerate(weights):
-            current[i] += weight
-            if weight and (best < 0 or current[i] > current[best]):
-                best = i
-        current[best] -= total
-        order.append(best)
-    return order

@@ -273,6 +273,7 @@ cdef class Exchange:
     cdef bint may_replay(self) noexcept
     cdef int note_try(self, object status)
     cdef int attempt(self)
+    cdef double waited(self) noexcept
     cdef int tell(self, int status, int reason, bint sent)
     cdef int try_again(self, str cause, double wait_s)
     cdef bint retries_status(self, const char* p, Parsed* m)

@@ -733,7 +733,7 @@ class Exchange:
         self.up = u
         u.x = self
         self.endpoint.active += 1
-        if self.upstream.balancer is not None:
+        if self.upstream.counts:
             self.upstream.balancer.on_start(self.node)
         if self.held is not None:
             self.recode = m.chunked != 0 and not self.body_done
@@ -957,6 +957,13 @@ class Exchange:
         return 0
 
     @cython.cfunc
+    @cython.exceptval(check=False)
+    def waited(self) -> cython.double:
+        """Seconds from the request to the response head; to now when none came."""
+        came: cython.bint = self.t_head != 0 and self.t_head >= self.t_sent
+        return ((self.t_head if came else self.core.poller.now) - self.t_sent) / 1e6
+
+    @cython.cfunc
     def tell(self, status: cython.int, reason: cython.int, sent: cython.bint) -> cython.int:
         """Observers hear how this try went: `outcome(plan, node_index, status, reason, seconds)`, once, at the response
         head (its status) or at the failure (status 0, reason F_*); a try that the client gave up has no outcome.
@@ -982,8 +989,8 @@ class Exchange:
             self.up = None
             u.x = None
             self.endpoint.active -= 1
-            if self.upstream.balancer is not None:
-                self.upstream.balancer.on_finish(self.node, (self.core.poller.now - self.t_sent) / 1e6, False)
+            if self.upstream.counts:
+                self.upstream.balancer.on_finish(self.node, self.waited(), False)
             u.cancel()
 
     @cython.cfunc
@@ -1299,8 +1306,8 @@ class Exchange:
         self.up = None
         u.x = None
         self.endpoint.active -= 1
-        if self.upstream.balancer is not None:
-            self.upstream.balancer.on_finish(self.node, (self.core.poller.now - self.t_sent) / 1e6, True)
+        if self.upstream.counts:
+            self.upstream.balancer.on_finish(self.node, self.waited(), True)
         if self.body_sent_or_none():
             u.release()
         else:
@@ -1478,8 +1485,8 @@ class Exchange:
             self.up = None
             u.x = None
             self.endpoint.active -= 1
-            if self.upstream.balancer is not None:
-                self.upstream.balancer.on_finish(self.node, (self.t_end - self.t_sent) / 1e6, self.upstream_status != 0)
+            if self.upstream.counts:
+                self.upstream.balancer.on_finish(self.node, self.waited(), self.upstream_status != 0)
             if self.response_done and self.body_sent_or_none() and self.state == X_RESPONSE:
                 u.release()
             else:

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
+from bascule.balance.balancer import make_balancer
 from bascule.balance.member import Load
 
 # What is known of an upstream that nobody uses is forgotten after this time, once there are many such.
@@ -56,9 +57,11 @@ class UpstreamState:
 class NodeStates:
     """One per engine."""
 
-    __slots__ = ("_sweep_at", "_upstreams")
+    __slots__ = ("_start", "_sweep_at", "_upstreams")
 
-    def __init__(self) -> None:
+    def __init__(self, worker: int = 0) -> None:
+        # So far apart that any number of workers begin evenly spread (the golden ratio).
+        self._start = worker * 0.6180339887498949 % 1.0
         self._upstreams: dict[str, UpstreamState] = {}
         self._sweep_at = MANY
 
@@ -90,6 +93,19 @@ class NodeStates:
     def loads(self, upstream_key: str) -> dict[str, Load]:
         """Measurements by node name, for the balancers of all versions."""
         return self._state(upstream_key).loads
+
+    def balancer(self, upstream: Any) -> Any:
+        """The balancer of a CompiledUpstream, made once, for all of its plans; None when no node has a weight."""
+        nodes = upstream.nodes
+        if not any(node.weight for node in nodes):
+            return None
+        state = self._state(upstream.key)
+        names = [node.name for node in nodes]
+        for name in state.loads.keys() - names:
+            if not state.loads[name].active:
+                del state.loads[name]
+        weights = [(node.weight, node.priority) for node in nodes]
+        return make_balancer(upstream.type, weights, names, loads=state.loads, start=self._start)
 
     def plans(self, upstream_key: str) -> Iterator[Any]:
         """The plans alive of an upstream."""

@@ -148,7 +148,7 @@ class Engine(Core):
         self.endpoints = {}
         self.upstream_plans = {}
         self.listeners = []
-        self.node_states = NodeStates()
+        self.node_states = NodeStates(worker_id)
         self.on_plan = []
         self.counters_table = counters
         self.metrics = metrics
@@ -358,8 +358,8 @@ class Engine(Core):
             upstream.runtime = plans
         plan = plans.get(timeout)
         if plan is None:
-            loads = self.node_states.loads(upstream.key)
-            plan = UpstreamPlan(upstream, timeout, self.endpoint_for, self.settings, loads)
+            balancer = next(iter(plans.values())).balancer if plans else self.node_states.balancer(upstream)
+            plan = UpstreamPlan(upstream, timeout, self.endpoint_for, self.settings, balancer)
             plans[timeout] = plan
             self.node_states.adopt(plan)
             self.observe(plan)

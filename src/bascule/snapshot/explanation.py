@@ -197,7 +197,7 @@ def _nodes(upstream: CompiledUpstream) -> list[dict[str, Any]]:
     total = sum(node.weight for node in first)
     return [
         {
-            "node": f"{node.host}:{node.port}",
+            "node": node.name,
             "weight": node.weight,
             "priority": node.priority,
             "share": round(node.weight / total, 4) if total and node in first else 0.0,
@@ -214,15 +214,16 @@ def _choice(upstream: CompiledUpstream, request: Request) -> str:
         picker = make_balancer(
             "chash",
             [(node.weight, node.priority) for node in upstream.nodes],
-            [f"{node.host}:{node.port}" for node in upstream.nodes],
+            [node.name for node in upstream.nodes],
         )
         index = picker.pick(key, set())
-        node = "none" if index < 0 else f"{upstream.nodes[index].host}:{upstream.nodes[index].port}"
+        node = "none" if index < 0 else upstream.nodes[index].name
         return f"by the hash of {' '.join(filter(None, (upstream.hash_on, upstream.hash_key)))} ({key!r}): {node}"
     return {
         "roundrobin": "in turn, by weight",
         "least_conn": "the one with the fewest running requests for its weight",
         "ewma": "the quicker of two picked at random",
+        "p2c": "the less busy of two picked at random, by weight",
     }.get(upstream.type, upstream.type)
 
 

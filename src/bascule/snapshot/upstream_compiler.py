@@ -25,7 +25,7 @@ class Served:
     """What this gateway can do for an upstream."""
 
     schemes: frozenset[str] = frozenset({"http", "https", "grpc", "grpcs"})
-    balancers: frozenset[str] = frozenset({"roundrobin", "chash", "least_conn", "ewma"})
+    balancers: frozenset[str] = frozenset({"roundrobin", "chash", "least_conn", "ewma", "p2c"})
     discovery: frozenset[str] = frozenset()
     pool: KeepalivePool = _POOL  # of an upstream that says nothing about its own
     discovered: Discovered | None = None  # None: no node is known here

@@ -1,0 +1,4 @@
+from bascule.balance.picker cimport Picker
+
+cdef class PriorityGroups(Picker):
+    cdef list groups                # of Picker, highest priority first
