@@ -8,6 +8,7 @@ SOURCES = ROOT / "src" / "bascule"
 # Files without behaviour of their own: frozen data and protocols. Everything else has tests.
 PURE_DATA: set[str] = {
     "control/boot.py",
+    "control/health/states.py",
     "control/source.py",
     "match/route_match.py",
     "model/admin_settings.py",
@@ -29,6 +30,7 @@ WHOLE_ROOM = {
     "control/test_chaos.py",
     "cli/test_stores.py",
     "control/test_soak.py",
+    "control/health/test_health_checks.py",
     "engine/test_bad_upstreams.py",
     "engine/test_body_conditions.py",
     "engine/test_grpc.py",

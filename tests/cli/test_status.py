@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bascule.cli.status import _duration, status
+from bascule.cli.status import _duration, _unhealthy, status
 from tests.servers.gateway import BASCULE, Gateway
 from tests.servers.ports import free_port
 from tests.servers.web import JsonServer
@@ -45,6 +45,19 @@ def test_what_is_wrong_is_told(gateway: Callable[..., Gateway]) -> None:
     found = ask(server.directory, "--json")
     assert found.returncode == 1
     assert json.loads(found.stdout)["refused"][0]["id"] == "1"
+
+
+def test_unhealthy_nodes_are_told_and_are_no_fault_of_the_gateway(gateway: Callable[..., Gateway]) -> None:
+    node = f"127.0.0.1:{free_port()}"
+    checks = {"active": {"type": "tcp", "timeout": 20, "unhealthy": {"tcp_failures": 1}}}
+    server = gateway({"routes": [{"id": 1, "uri": "/", "upstream": {"nodes": {node: 1}, "checks": checks}}]})
+    server.process.wait_line("is unhealthy")
+    done = ask(server.directory)
+    [line] = [line for line in done.stdout.splitlines() if node in line]
+    assert line.startswith(f"/routes/1: node {node} is unhealthy since 20")
+    assert line.endswith(": connection refused")
+    assert done.returncode == 0
+    assert list(_unhealthy({"unhealthy": 3, "unhealthy_nodes": []})) == ["and 3 more"]
 
 
 def test_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

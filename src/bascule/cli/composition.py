@@ -179,6 +179,7 @@ def _control_service(configured: Configured, parts: Parts, supervisor: Superviso
         collect_garbage=supervisor.collect_garbage,
         discovery=supervisor.discovery.dump,
         discovery_file=supervisor.discovery.dump_file,
+        health=supervisor.health.describe,
     )
     prefix = "" if parts.store is None else _prefix(configured)
     api = ControlApi(supervisor.configuration, powers, prefix)

@@ -94,6 +94,7 @@ def _told(details: dict[str, Any], troubles: list[str]) -> str:
     for entry in details.get("certificates", ()):
         until = f"valid until {entry['until']}, renewed at {entry['next']}" if entry["until"] else "not obtained yet"
         lines.append(f"certificate for {', '.join(entry['names'])}: {until}")
+    lines += _unhealthy(details.get("health", {}))
     if details["workers"]:
         rows = [("worker", "pid", "uptime", "generation", "restarts", "last exit")]
         for worker in details["workers"]:
@@ -117,6 +118,15 @@ def _told(details: dict[str, Any], troubles: list[str]) -> str:
     else:
         lines.append("all is well")
     return "\n".join(lines)
+
+
+def _unhealthy(health: dict[str, Any]) -> Iterator[str]:
+    """Nodes that get no requests."""
+    nodes = health.get("unhealthy_nodes", ())
+    for node in nodes:
+        yield f"{node['upstream']}: node {node['node']} is {node['status']} since {node['since']}: {node['reason']}"
+    if len(nodes) < health.get("unhealthy", 0):
+        yield f"and {health['unhealthy'] - len(nodes)} more"
 
 
 def _duration(seconds: float) -> str:

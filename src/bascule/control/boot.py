@@ -8,6 +8,7 @@ from typing import Any
 
 from bascule.control.acme.challenges import Challenges
 from bascule.control.configuration import PackedChange
+from bascule.control.health.states import States
 from bascule.model.discovery import DiscoveredNode, Service
 from bascule.model.engine_settings import EngineSettings
 from bascule.snapshot.references import Unresolved
@@ -32,7 +33,7 @@ class Boot:
     """`steps`: every resource there is, as of `generation`; applied one after the other. `folder`: where modules that
     `user_plugins` names are looked for, after the installed ones. `secrets`: what references stand for; `staples`:
     OCSP responses by the keys of their certificates; `challenges`: what certificate authorities look for at present;
-    `discovered`: nodes of services."""
+    `discovered`: nodes of services; `health`: what is known of nodes, None if they aren't checked."""
 
     worker_id: int
     settings: EngineSettings
@@ -54,3 +55,4 @@ class Boot:
     staples: Mapping[bytes, bytes | None] = field(default_factory=dict)
     challenges: Challenges = field(default_factory=Challenges)
     discovered: Mapping[Service, Sequence[DiscoveredNode]] = field(default_factory=dict)
+    health: States | None = None

@@ -6,7 +6,7 @@ the version before it is kept too, and a new worker is given both, in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -80,6 +80,10 @@ class Configuration:
     def items(self, kind: str) -> list[PackedChange]:
         """In the order in which they came."""
         return [change for change in self._present.values() if change.kind == kind]
+
+    def changes(self) -> Iterator[Change]:
+        """Every resource, as `steps` gives them."""
+        return (unpack(packed) for step in self.steps() for packed in step)
 
     def steps(self) -> tuple[Sequence[PackedChange], ...]:
         """What a new worker applies, one after the other."""

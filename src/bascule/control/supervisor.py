@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from bascule.control.announcer import Announcer
@@ -25,6 +26,7 @@ from bascule.control.file_limit import raise_file_limit
 from bascule.control.fleet import Fleet, StartFailed
 from bascule.control.gateway_metrics import set_gateway_metrics
 from bascule.control.handover import HandoverServer, Offer, Taker
+from bascule.control.health.keeper import HealthKeeper
 from bascule.control.http_endpoints import Exporter, StatusServer
 from bascule.control.http_service import HttpService
 from bascule.control.keeper import Keeper, left_behind
@@ -95,6 +97,7 @@ class Supervisor:
         self._announcer = Announcer(self._fleet, lambda: self.workers)
         self._acme = Obtaining(launch, self._announcer, version)
         self._collector = Collector(self._fleet)
+        self.health = HealthKeeper(launch.settings, self._secrets.resolve, partial(self._fleet.send, "health"))
         self.questions = Questions(self._fleet)
         self._started = time.time()
 
@@ -146,6 +149,7 @@ class Supervisor:
             staples=self._stapler.answers,
             challenges=self._acme.challenges,
             discovered=self.discovery.answers,
+            health=self.health.states,
         )
 
     # ---- life
@@ -219,6 +223,7 @@ class Supervisor:
             await self._secrets.close()
             await self.discovery.close()
             await self._acme.stop()
+            await self.health.stop()
             if self._handed:
                 self._listening.leave()
             else:
@@ -355,6 +360,7 @@ class Supervisor:
         self._secrets.settle(step.changes, self.configuration.versions)
         self.discovery.settle(step.changes, self.configuration.versions)
         self._stapler.take(step.changes)
+        self.health.take(step.changes)
         if step.errors:
             self._report.count(self._announcer.generation)
         self._announcer.reached(step.revision)
@@ -459,6 +465,7 @@ class Supervisor:
         log.warning("listening on %s", " ".join(self._listening.addresses))
 
     async def _replace_workers(self) -> None:
+        await self.health.use(self.settings, self.configuration.changes())
         await self._fleet.replace(
             self.workers, self.settings.nginx_config.worker_shutdown_timeout, self._listening.retire
         )
@@ -527,6 +534,8 @@ class Supervisor:
         elif kind == "refusing":
             slot.serving = False
             self._announcer.advance()
+        elif kind == "health":
+            self.health.reported(message[1])
         elif kind == "explained":
             self.questions.answer(*message[1:])
         elif kind in ("metrics", "drained"):
@@ -555,10 +564,11 @@ class Supervisor:
         """Every worker's latest numbers, as text for Prometheus."""
         await self._collector.refresh()
         metrics = self._collector.metrics
+        prefix = str((self.settings.attr.get("prometheus") or {}).get("metric_prefix", "apisix_"))
         set_gateway_metrics(
             metrics,
             self._fleet,
-            prefix=str((self.settings.attr.get("prometheus") or {}).get("metric_prefix", "apisix_")),
+            prefix=prefix,
             generation=self._announcer.generation,
             refused=len(self._report.errors),
             reload_errors=self._report.changes_with_errors,
@@ -567,6 +577,7 @@ class Supervisor:
         )
         self._acme.set_metrics(metrics)
         self.discovery.set_metrics(metrics)
+        self.health.set_metrics(metrics, prefix)
         return metrics.render()
 
     def details(self) -> dict[str, Any]:
@@ -590,6 +601,7 @@ class Supervisor:
             "discovery": self.discovery.details(),
             "ocsp": self._stapler.details(),
             "certificates": self._acme.details(),
+            "health": self.health.details(),
             **self._report.details(),
             "ignored": [str(key) for key in self.settings.ignored],
             "listening": self._listening.addresses,

@@ -19,6 +19,7 @@ from bascule.control.boot import Boot, Socket
 from bascule.control.channel import Channel
 from bascule.control.configuration import unpack
 from bascule.control.garbage import Garbage
+from bascule.control.health.reporter import HealthReporter
 from bascule.control.logs import set_up
 from bascule.control.orphans import SERVE_ON_S, mark_serving, wait_for_successor
 from bascule.engine.live_trace import open_trace
@@ -103,6 +104,11 @@ class Worker:
         self._engine.use_tables(self._tables)
         self._engine.staples_changed(dict(boot.staples))
         self._engine.use_challenges(boot.challenges.answers, boot.challenges.certificates)
+        self._health: HealthReporter | None = None
+        if boot.health is not None:
+            send = partial(channel.send, "health")
+            self._health = HealthReporter(loop, self._engine.node_states, send, boot.health)
+            self._engine.on_plan.append(self._health.watch)
         self._garbage = Garbage()
         self._sockets = boot.sockets
         self._http3: Http3Server | None = None
@@ -197,6 +203,9 @@ class Worker:
             _, generation, challenges = message
             self._engine.use_challenges(challenges.answers, challenges.certificates)
             self._report("applied", generation, ())
+        elif kind == "health":
+            if self._health is not None:
+                self._health.take(message[1])
         elif kind == "serve":
             self._serve()
         elif kind == "gc":

@@ -1,21 +1,38 @@
-"""Health checks of an upstream's nodes. They are checked here and kept; probing belongs to the control room."""
+"""Health checks of an upstream's nodes. The control room probes, and counts (control/health)."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
 from bascule.errors.apisix_text import ANY
 from bascule.errors.sentences import Refused
-from bascule.model.attributes import Bool, Host, Model, Number, Port, Str, Unique
+from bascule.model.attributes import Bool, Host, Model, Number, Port, Seconds, Str, Unique
 
 HttpStatus = Annotated[int, Strict(), Field(ge=200, le=599)]
 Statuses = Annotated[tuple[HttpStatus, ...], Field(min_length=1), Unique]
 Count = Annotated[int, Strict(), Field(ge=1, le=254)]
 CountOrOff = Annotated[int, Strict(), Field(ge=0, le=254)]
 Interval = Annotated[int, Strict(), Field(ge=1)]
-ProbeType = Literal["http", "https", "tcp"]
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FIELD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+
+
+def _method(value: str) -> str:
+    if not _METHOD.fullmatch(value):
+        raise Refused(f"{value!r} is not a method of HTTP")
+    return value
+
+
+def _field(value: str) -> str:
+    if not _FIELD.fullmatch(value):
+        raise Refused(f'{value!r} is not a header field, as in "Name: value"')
+    return value
+
+
+HeaderField = Annotated[Str, AfterValidator(_field)]
 
 
 class ActiveHealthy(Model):
@@ -35,16 +52,17 @@ class ActiveUnhealthy(Model):
 class ActiveCheck(Model):
     """Probes that the gateway sends. `timeout` and the intervals are seconds."""
 
-    type: ProbeType = "http"
+    type: Literal["http", "https", "tcp", "grpc"] = "http"  # grpc: our own
     timeout: Number = 1
     concurrency: Annotated[int, Strict(), Field(ge=1)] = 10
     host: Host | None = None
     port: Port | None = None
-    http_method: Str = "GET"
+    http_method: Annotated[Str, AfterValidator(_method)] = "GET"
     http_path: Str = "/"
     http_req_body: Str = ""
-    req_headers: Annotated[tuple[Str, ...], Field(min_length=1), Unique] | None = None
+    req_headers: Annotated[tuple[HeaderField, ...], Field(min_length=1), Unique] | None = None
     https_verify_certificate: Bool = True
+    grpc_service: Str = ""  # our own: what the server is asked about; "": the server as a whole
     healthy: ActiveHealthy = ActiveHealthy()
     unhealthy: ActiveUnhealthy = ActiveUnhealthy()
 
@@ -59,12 +77,14 @@ class PassiveUnhealthy(Model):
     tcp_failures: CountOrOff = 2
     timeouts: CountOrOff = 7
     http_failures: CountOrOff = 5
+    # Our own: seconds after which a node gets requests again on trial, if no active check can find it healthy.
+    retry_after: Seconds = 10
 
 
 class PassiveCheck(Model):
     """Conclusions from the answers to real requests. A count of 0 switches it off."""
 
-    type: ProbeType = "http"
+    type: Literal["http", "https", "tcp"] = "http"
     healthy: PassiveHealthy = PassiveHealthy()
     unhealthy: PassiveUnhealthy = PassiveUnhealthy()
 

@@ -33,7 +33,6 @@ IGNORED: tuple[tuple[str, str], ...] = (
     ("apisix.router.ssl", "there is one way to match SNI"),
     ("apisix.max_post_args_readable_size", "post_arg variables have one limit"),
     ("apisix.tracing", "not here yet"),
-    ("apisix.disable_upstream_healthcheck", "active health checks aren't here yet"),
     ("apisix.worker_startup_time_threshold", "no worker is judged by the time since its start"),
     ("apisix.events", "workers hear of changes from the supervisor"),
     ("deployment.admin.enable_admin_ui", "there is no dashboard"),

@@ -70,6 +70,7 @@ class Apisix(Section):
     enable_control: bool = True
     control: Address = Address(port=9090)
     data_encryption: DataEncryption = DataEncryption()
+    disable_upstream_healthcheck: bool = False
 
 
 Provider = Literal["yaml", "json", "sqlite", "etcd"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bascule.model.discovery import Service
+from bascule.model.health_check import PassiveCheck
 from bascule.model.retry_policy import RetryPolicy
 from bascule.snapshot.timeout import Timeout
 
@@ -66,6 +67,7 @@ class CompiledUpstream:
     name: str | None = None
     labels: dict[str, str] | None = None
     service: Service | None = None  # whose nodes are discovered
+    passive: PassiveCheck | None = None  # how its tries are judged
     runtime: object = None  # the engine's cache: balancer, pools
 
     def __repr__(self) -> str:

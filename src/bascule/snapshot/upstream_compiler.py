@@ -90,6 +90,7 @@ def compile_upstream(
         tls=client_tls(conf),
         name=conf.name,
         labels=conf.labels,
+        passive=None if conf.checks is None else conf.checks.passive,
     )
     return previous if previous is not None and _same(made, previous) else made
 

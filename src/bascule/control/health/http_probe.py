@@ -1,0 +1,53 @@
+"""A probe by HTTP/1.1: one request, of whose answer only the head is read."""
+
+from __future__ import annotations
+
+import re
+
+from bascule.control.health.conversation import Conversation
+from bascule.control.health.probe import Probe
+
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
+_INTERIM = 8  # answers of 100 to 199 before the real one
+_LINE = 8192  # bytes of the first line
+
+
+class Malformed(Exception):
+    """The answer isn't HTTP."""
+
+
+class Cut(Exception):
+    """The connection ended before the answer's head did."""
+
+
+async def ask_http(probe: Probe, conversation: Conversation) -> int:
+    """The status. Raises Malformed, Cut, TooMuch, OSError."""
+    conversation.send(probe.request())
+    received = b""
+    interim = 0
+    while True:
+        end = _head_end(received)
+        if end is None:
+            more = await conversation.more()
+            if not more:
+                raise Cut("the connection closed before an answer came" if not received else "the answer was cut")
+            received += more
+            if not b"HTTP/1."[: len(received)] == received[:7]:
+                raise Malformed(f"the answer isn't HTTP/1.1: {received[:20]!r}")
+            continue
+        found = _STATUS.match(received)
+        if found is None:
+            raise Malformed(f"the answer isn't HTTP/1.1: {received[:20]!r}")
+        status = int(found[1])
+        if status >= 200 or status == 101:
+            return status
+        interim += 1
+        if interim > _INTERIM:
+            raise Malformed("the answer doesn't come to its point")
+        received = received[end:]
+
+
+def _head_end(received: bytes) -> int | None:
+    """Behind the empty line; None: it isn't there yet."""
+    ends = [at + len(mark) for mark in (b"\r\n\r\n", b"\n\n") if (at := received.find(mark)) >= 0]
+    return min(ends, default=None)

@@ -1,0 +1,247 @@
+"""Keeps a checker for every upstream that has `checks`, in the supervisor, and tells workers what it finds.
+
+Probes begin when the configuration is there, whether or not a request ever came. What is known of a node stays over
+every change that leaves the node and the upstream's `checks` as they were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from bascule.control.health.checker import Checker
+from bascule.control.health.names import Names
+from bascule.control.health.prober import Prober
+from bascule.control.health.questioner import Questioner
+from bascule.control.health.states import NOTHING, NodeNames, Report, States
+from bascule.control.health.tls_contexts import Pair, TlsContexts
+from bascule.model.change import Change
+from bascule.model.settings import Settings
+from bascule.model.upstream import Upstream
+from bascule.net.dns import Resolver
+from bascule.observe.metrics import Metrics
+from bascule.snapshot.references import Resolve
+from bascule.snapshot.upstream_compiler import compile_upstream
+
+log = logging.getLogger("bascule.health")
+
+TOLD = 100  # unhealthy nodes in the status
+INLINE = "#upstream"
+
+
+class HealthKeeper:
+    """`resolve` answers references; `tell` sends workers what has changed. To be used within a running loop."""
+
+    def __init__(self, settings: Settings, resolve: Resolve, tell: Callable[[States], None]) -> None:
+        self._settings = settings
+        self._resolve = resolve
+        self._tell = tell
+        self._checkers: dict[str, Checker] = {}
+        self._pairs: dict[str, Pair] = {}  # client certificates by their ids in ssls
+        self._untold: set[str] = set()
+        self._probes: Counter[tuple[str, str]] = Counter()  # since the metrics were told: name, kind of result
+        self._questioner: Questioner | None = None
+        self._prober: Prober | None = None
+
+    def __repr__(self) -> str:
+        return f"<health keeper: {len(self._checkers)} upstreams>"
+
+    @property
+    def enabled(self) -> bool:
+        return self._settings.serves_traffic and not self._settings.apisix.disable_upstream_healthcheck
+
+    @property
+    def states(self) -> States | None:
+        """What a worker is told at its start; None: nothing is checked."""
+        if not self.enabled:
+            return None
+        return {key: names for key, one in self._checkers.items() if (names := _names(one)) != NOTHING}
+
+    # ---- life
+
+    async def use(self, settings: Settings, changes: Iterable[Change]) -> None:
+        """config.yaml says something else; `changes` holds every resource. Checks begin anew if it concerns them."""
+        before, self._settings = self._settings, settings
+        if _concerns(before) != _concerns(settings):
+            await self.stop()
+            self.take(changes)
+
+    async def stop(self) -> None:
+        for checker in self._checkers.values():
+            checker.close()
+        self._checkers.clear()
+        if self._prober is not None:
+            await self._prober.close()
+        if self._questioner is not None:
+            await self._questioner.close()
+        self._prober = self._questioner = None
+
+    def _make(self) -> tuple[Prober, Questioner]:
+        if self._prober is None or self._questioner is None:
+            apisix = self._settings.apisix
+            resolver = Resolver(
+                asyncio.get_running_loop(),
+                apisix.dns_resolver,
+                valid_s=apisix.dns_resolver_valid,
+                timeout_s=apisix.resolver_timeout,
+                ipv6=apisix.enable_ipv6,
+                search=apisix.enable_resolv_search_opt,
+            )
+            contexts = TlsContexts(apisix.ssl.ssl_trusted_certificate, self._resolve, self._pairs.get)
+            self._questioner = Questioner(Names(resolver.resolve), contexts)
+            self._prober = Prober(self._questioner.ask)
+        return self._prober, self._questioner
+
+    # ---- configuration
+
+    def take(self, changes: Iterable[Change]) -> None:
+        """What the configuration says from now on. An upstream that can't be read leaves its last good version as it
+        is: the workers say what is wrong with it."""
+        if not self.enabled:
+            return
+        for change in changes:
+            if change.kind == "ssls":
+                self._take_pair(change)
+            for key, value in _upstreams(change):
+                try:
+                    self._put(key, value)
+                except Exception:
+                    log.exception("internal error in the health check of %s", key)
+
+    def _take_pair(self, change: Change) -> None:
+        value = change.value
+        self._pairs.pop(change.id, None)
+        if isinstance(value, dict) and value.get("type") == "client" and value.get("status", 1) == 1:
+            cert, key = value.get("cert"), value.get("key")
+            if isinstance(cert, str) and isinstance(key, str):
+                self._pairs[change.id] = cert, key
+
+    def _put(self, key: str, value: Any) -> None:
+        checker = self._checkers.get(key)
+        if not isinstance(value, dict) or not value.get("checks"):
+            if checker is not None:
+                self._remove(key, checker)
+            return
+        try:
+            upstream = Upstream.model_validate(value)
+        except ValidationError:
+            return
+        if checker is not None and not checker.may_become(upstream):
+            self._remove(key, checker)
+            checker = None
+        if checker is None:
+            checker = self._checkers[key] = self._checker(key, upstream)
+        checker.take(upstream, compile_upstream(upstream, key, None, None).nodes)
+
+    def _checker(self, key: str, upstream: Upstream) -> Checker:
+        prober, questioner = self._make()
+        return Checker(
+            self._name(key),
+            upstream,
+            prober,
+            changed=lambda _: self._note(key),
+            counted=self._count,
+            address_of=questioner.address_of,
+        )
+
+    def _remove(self, key: str, checker: Checker) -> None:
+        del self._checkers[key]
+        if _names(checker) != NOTHING:
+            self._note(key)
+        checker.close()
+
+    def _name(self, key: str) -> str:
+        """As APISIX names a checker: the key of the resource in its store."""
+        settings = self._settings
+        prefix = {"etcd": settings.etcd.prefix, "sqlite": "/apisix"}.get(settings.provider, "")
+        return f"{prefix}/{key.removesuffix(INLINE)}"
+
+    # ---- outcomes
+
+    def reported(self, reports: Mapping[str, list[Report]]) -> None:
+        """What a worker saw of requests, by upstream."""
+        for key, each in reports.items():
+            checker = self._checkers.get(key)
+            if checker is not None:
+                checker.reported(each)
+
+    def _note(self, key: str) -> None:
+        if not self._untold:
+            asyncio.get_running_loop().call_soon(self._tell_changes)
+        self._untold.add(key)
+
+    def _tell_changes(self) -> None:
+        untold, self._untold = self._untold, set()
+        self._tell({key: _names(self._checkers.get(key)) for key in untold})
+
+    def _count(self, checker: Checker, kind: str) -> None:
+        self._probes[checker.name, kind] += 1
+
+    # ---- what operators read
+
+    def describe(self) -> list[dict[str, Any]]:
+        """For the Control API: one entry for each checker."""
+        return [checker.describe() for checker in self._checkers.values()]
+
+    def details(self) -> dict[str, Any]:
+        """For the status server."""
+        troubles = [trouble for checker in self._checkers.values() for trouble in checker.troubles()]
+        return {
+            "enabled": self.enabled,
+            "upstreams": len(self._checkers),
+            "nodes": sum(len(checker.nodes) for checker in self._checkers.values()),
+            "unhealthy": len(troubles),
+            "unhealthy_nodes": troubles[:TOLD],
+        }
+
+    def set_metrics(self, metrics: Metrics, prefix: str) -> None:
+        """Brings the registry up to date before it is rendered."""
+        status = metrics.gauge(f"{prefix}upstream_status", "Upstream status from health check", ("name", "ip", "port"))
+        status.clear()
+        for entry in self.describe():
+            for node in entry["nodes"]:
+                usable = node["status"] in ("healthy", "mostly_healthy")
+                status.child((entry["name"], node["ip"], str(node["port"]))).set(int(usable))
+        probes = metrics.counter(
+            "bascule_health_probes", "Probes of upstreams' nodes by what came of them", ("name", "result")
+        )
+        names = {checker.name for checker in self._checkers.values()}
+        for labels in [labels for labels in probes.series if labels[0] not in names]:
+            probes.remove(labels)
+        for labels, times in self._probes.items():
+            if labels[0] in names:
+                probes.child(labels).inc(times)
+        self._probes.clear()
+
+
+def _names(checker: Checker | None) -> NodeNames:
+    return NOTHING if checker is None else NodeNames(checker.unusable, checker.unsettled)
+
+
+def _concerns(settings: Settings) -> tuple[Any, ...]:
+    """What of config.yaml says how nodes are checked."""
+    apisix = settings.apisix
+    return (
+        apisix.disable_upstream_healthcheck,
+        apisix.dns_resolver,
+        apisix.dns_resolver_valid,
+        apisix.resolver_timeout,
+        apisix.enable_ipv6,
+        apisix.enable_resolv_search_opt,
+        apisix.ssl.ssl_trusted_certificate,
+    )
+
+
+def _upstreams(change: Change) -> Iterator[tuple[str, Any]]:
+    """(key, value) of the upstreams that a resource holds."""
+    value = change.value
+    if change.kind == "upstreams":
+        yield f"upstreams/{change.id}", value
+    elif change.kind in ("routes", "services"):
+        off = not isinstance(value, dict) or (change.kind == "routes" and value.get("status") == 0)
+        yield f"{change.kind}/{change.id}{INLINE}", None if off or value is None else value.get("upstream")

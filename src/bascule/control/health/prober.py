@@ -1,0 +1,130 @@
+"""Asks probes in time: each at its interval, spread out, and never many at once.
+
+Equal probes of several upstreams are asked once. What waits for a slow node holds no place that a quick one needs:
+nodes that didn't answer in time have fewer places, of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from bascule.balance.node_health import Outcome
+from bascule.control.health.probe import Probe
+from bascule.control.health.questioner import Result
+
+AT_ONCE = 128
+SLOW_AT_ONCE = 64
+FIRST_PER_S = 500  # probes of nodes that nothing is known of yet
+JITTER = 0.1
+
+
+class Watcher(Protocol):
+    """Who wants to know: one node of one upstream. `places`: so many of the upstream's probes may be under way."""
+
+    @property
+    def places(self) -> asyncio.Semaphore: ...
+
+    @property
+    def interval_s(self) -> float: ...
+
+    def probed(self, result: Result) -> None: ...
+
+
+class _Target:
+    __slots__ = ("probe", "slow", "task", "timer", "watchers")
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+        self.watchers: dict[Watcher, None] = {}
+        self.timer: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.slow = False
+
+    def stop(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Prober:
+    """`ask` carries a probe out. To be used within a running loop."""
+
+    def __init__(self, ask: Callable[[Probe], Awaitable[Result]], chance: random.Random | None = None) -> None:
+        self._ask = ask
+        self._chance = chance or random.Random()
+        self._targets: dict[Probe, _Target] = {}
+        self._quick = asyncio.Semaphore(AT_ONCE)
+        self._slow = asyncio.Semaphore(SLOW_AT_ONCE)
+        self._front_s = 0.0  # until then first probes are under way at FIRST_PER_S
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<prober of {len(self._targets)}>"
+
+    def watch(self, probe: Probe, watcher: Watcher) -> None:
+        """`watcher` is told from now on, until `forget`."""
+        target = self._targets.get(probe)
+        if target is not None:
+            target.watchers[watcher] = None
+            return
+        target = self._targets[probe] = _Target(probe)
+        target.watchers[watcher] = None
+        now = asyncio.get_running_loop().time()
+        self._front_s = max(self._front_s, now) + 1 / FIRST_PER_S
+        self._after(target, self._chance.uniform(0, min(watcher.interval_s, self._front_s - now)))
+
+    def forget(self, probe: Probe, watcher: Watcher) -> None:
+        target = self._targets.get(probe)
+        if target is None:
+            return
+        target.watchers.pop(watcher, None)
+        if not target.watchers:
+            del self._targets[probe]
+            target.stop()
+
+    def hurry(self, probe: Probe, delay_s: float) -> None:
+        """The next probe comes after `delay_s` at the latest."""
+        target = self._targets.get(probe)
+        if target is None or target.timer is None or target.task is not None:
+            return
+        if target.timer.when() > asyncio.get_running_loop().time() + delay_s:
+            target.timer.cancel()
+            self._after(target, delay_s)
+
+    async def close(self) -> None:
+        targets = list(self._targets.values())
+        self._targets.clear()
+        for target in targets:
+            target.stop()
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    # ---- in time
+
+    def _after(self, target: _Target, delay_s: float) -> None:
+        target.timer = asyncio.get_running_loop().call_later(delay_s, self._due, target)
+
+    def _due(self, target: _Target) -> None:
+        probe = target.probe
+        task = asyncio.get_running_loop().create_task(self._probe(target), name=f"probe {probe.host}:{probe.port}")
+        target.task = task
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _probe(self, target: _Target) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        first = next(iter(target.watchers))
+        async with first.places, self._slow if target.slow else self._quick:
+            result = await self._ask(target.probe)
+        target.slow = result.outcome is Outcome.TIMEOUT
+        for watcher in list(target.watchers):
+            watcher.probed(result)
+        target.task = None
+        if target.watchers and self._targets.get(target.probe) is target:
+            interval = min(watcher.interval_s for watcher in target.watchers)
+            interval *= self._chance.uniform(1 - JITTER, 1 + JITTER)
+            self._after(target, max(0.0, interval - (loop.time() - due)))
