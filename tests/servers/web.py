@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -34,15 +35,27 @@ class JsonServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 owner.requests.append((self.command, self.path))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                status, value = owner.answer(self.command, self.path, headers, body)
-                data = value if isinstance(value, bytes) else json.dumps(value).encode()
+                status, value, *more = owner.answer(self.command, self.path, headers, body)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
+                for name, text in more[0].items() if more else ():
+                    self.send_header(name, text)
+                if isinstance(value, Iterator):
+                    self.stream(value)
+                    return
+                data = value if isinstance(value, bytes) else json.dumps(value).encode()
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_PUT = handle_any
+            def stream(self, parts: Iterator[bytes]) -> None:
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                for part in parts:
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+                self.wfile.write(b"0\r\n\r\n")
+
+            do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
             def log_message(self, *args: Any) -> None:
                 """The tests look at `requests`."""
@@ -72,5 +85,6 @@ class JsonServer:
                 connection.shutdown(socket.SHUT_RDWR)
         self.connections.clear()
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[Any, ...]:
+        """Status and body, and further headers if there are any. An iterator of bytes goes out part by part."""
         raise NotImplementedError

@@ -94,6 +94,26 @@ def test_defaults_of_a_discovery():
     mine = Mine(DiscoveryConfig(), Host(Http(), Path(), Path()))
     service = Service("mine", "a")
     assert (mine.fault(service), mine.name_of(service), mine.fallback(service)) == (None, "a", ())
-    assert mine.shown() == {"empty_after": 5.0, "max_nodes": 10000}
+    assert mine.shown() == {}
     with pytest.raises(NotImplementedError):
         mine.watch(service)
+
+
+def test_secrets_are_not_shown():
+    class Config(DiscoveryConfig):
+        servers: tuple[str, ...]
+        client: dict[str, str]
+        token: str = ""
+        weight: int | None = None
+
+    class Mine(Discovery[Config]):
+        async def watch_all(self):
+            yield
+
+    conf = Config(servers=("http://me:pass@a:1/x", "http://b"), client={"token": "t"}, max_nodes=5)
+    assert Mine(conf, Host(Http(), Path(), Path())).shown() == {
+        "max_nodes": 5,
+        "servers": ["http://me:***@a:1/x", "http://b"],
+        "client": {"token": "***"},
+        "token": "",
+    }

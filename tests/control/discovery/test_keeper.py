@@ -21,6 +21,7 @@ from bascule.observe.metrics import Metrics
 from tests.control.discovery.telling import Told
 from tests.servers.dnsmasq import Dnsmasq
 from tests.servers.gateway import Gateway
+from tests.servers.ports import free_port
 
 WEB = Service("file", "web")
 UP = {"service_name": "web", "discovery_type": "file"}
@@ -160,6 +161,37 @@ def test_another_configuration_keeps_the_lists(tmp_path):
         await kept.told.until(lambda one: one == {WEB: (A,)})
 
     play(tmp_path, script)
+
+
+def test_dumps_as_consul_has_them(tmp_path):
+    dump = {"path": "consul.dump", "expire": 10}
+    section = {"consul": {"servers": [f"http://127.0.0.1:{free_port()}"], "dump": dump}}
+    change = Change("upstreams", "1", {**UP, "discovery_type": "consul"})
+    path = tmp_path / "consul.dump"
+
+    def write(age_s):
+        services = {"web": [{"host": "127.0.0.1", "port": 1, "weight": 1}]}
+        path.write_text(json.dumps({"services": services, "last_update": time.time() - age_s, "expire": 10}))
+
+    def expect(*nodes):
+        async def script(kept):
+            await kept.take(change)
+            assert kept.keeper.nodes(Service("consul", "web")) == nodes
+
+        play(tmp_path, script, section)
+
+    expect()
+    write(1)
+    expect(A)
+    assert json.loads(path.read_text())["services"]["web"][0]["port"] == 1
+    write(60)
+    expect()
+    write(1)
+    dump["load_on_init"] = False
+    expect()
+    dump["load_on_init"] = True
+    path.write_text("garbage")
+    expect()
 
 
 # ---- the whole gateway

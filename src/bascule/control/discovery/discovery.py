@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from bascule.model.discovery import DiscoveredNode, Service
 
 __all__ = ["DiscoveredNode", "Discovery", "DiscoveryConfig", "DiscoveryFailure", "Found", "Host", "Nodes", "Service"]
 
+SECRETS = ("token", "password", "access_key", "secret_key")
+HIDDEN = "***"
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")  # in a URL
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 30.0
 
@@ -92,12 +96,24 @@ class Discovery(Generic[C]):
         return ()
 
     def shown(self) -> Any:
-        """The configuration as the Control API shows it."""
-        return self.conf.model_dump(mode="json", exclude_unset=False)
+        """The configuration as the Control API shows it: with its defaults, without its secrets."""
+        given = self.conf.model_fields_set
+        own = {name for name in DiscoveryConfig.model_fields if name not in given}
+        return _without_secrets(self.conf.model_dump(mode="json", exclude=own, exclude_none=True))
 
     @classmethod
     def tells_all(cls) -> bool:
         return cls.watch_all is not Discovery.watch_all
+
+
+def _without_secrets(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {name: _without_secrets(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(inner, key) for inner in value]
+    if not isinstance(value, str) or not value:
+        return value
+    return HIDDEN if key in SECRETS else _PASSWORD.sub(rf"\1{HIDDEN}@", value)
 
 
 def pause_s(failures: int) -> float:

@@ -14,6 +14,8 @@ from bascule.errors.config_error import ConfigError, ConfigRefused
 from bascule.errors.sentences import nearest, sentences
 
 BUILT_IN = {
+    "consul": "bascule.control.discovery.consul:Consul",
+    "consul_kv": "bascule.control.discovery.consul_kv:ConsulKv",
     "dns": "bascule.control.discovery.dns:Dns",
     "file": "bascule.control.discovery.file:File",
 }

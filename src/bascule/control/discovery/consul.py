@@ -1,0 +1,192 @@
+"""Services that are registered with Consul: the instances whose health checks pass, by blocking queries.
+
+Servers are agents, of one data center or of several. What they tell of a service is put together; an agent that is away
+counts for nothing as long as another one knows nodes of the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from pydantic import Field
+
+from bascule.control.discovery.discovery import (
+    DiscoveredNode,
+    Discovery,
+    DiscoveryConfig,
+    DiscoveryFailure,
+    Host,
+    Nodes,
+    Service,
+    closing,
+    together,
+)
+from bascule.control.discovery.http import Answer
+from bascule.model.admin_settings import Section
+
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+(/[^\s]*)?$")]
+Ms = Annotated[int, Field(ge=1)]
+MOST_BLOCKING = 100  # queries at once at one agent, which allows 200 connections of a client; others are polled
+LEAST_PAUSE_S = 0.05  # between queries, however quickly the agent answers
+SKIPPED = ("consul",)
+
+
+class Timeout(Section):
+    """`connect` and `read` in ms; `wait`: of a blocking query, in seconds."""
+
+    connect: Ms = 2000
+    read: Ms = 2000
+    wait: Annotated[int, Field(ge=1, le=600)] = 60
+
+
+class DefaultMetadata(Section):
+    fail_timeout: int = 1
+    weight: Annotated[int, Field(ge=0)] = 1
+    max_fails: int = 1
+
+
+class DefaultService(Section):
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65535)]
+    metadata: DefaultMetadata = DefaultMetadata()
+
+
+class Dump(Section):
+    """As APISIX writes and reads it. `path` relative to the home; `expire`: seconds, 0 for ever."""
+
+    path: Annotated[str, Field(min_length=1)]
+    load_on_init: bool = True
+    expire: Annotated[int, Field(ge=0)] = 0
+
+
+class AgentConfig(DiscoveryConfig):
+    """What both ways to use Consul have. `shared_size` means nothing here."""
+
+    servers: Annotated[tuple[Url, ...], Field(min_length=1)]
+    token: str = ""
+    fetch_interval: Annotated[int, Field(ge=1)] = 3
+    keepalive: bool = True
+    weight: Annotated[int, Field(ge=1)] = 1
+    timeout: Timeout = Timeout()
+    dump: Dump | None = None
+    default_service: DefaultService | None = None
+    shared_size: str | int | None = None
+
+    def fallback(self) -> list[DiscoveredNode]:
+        default = self.default_service
+        return [] if default is None else [DiscoveredNode(default.host, default.port, default.metadata.weight)]
+
+
+class ConsulConfig(AgentConfig):
+    sort_type: Literal["origin", "host_sort", "port_sort", "combine_sort"] = "origin"
+    skip_services: tuple[str, ...] | None = None
+
+
+async def follow(
+    host: Host, conf: AgentConfig, url: str, params: Mapping[str, str], *, blocking: bool = True
+) -> AsyncIterator[Answer]:
+    """Answers of an agent, each when it has changed (or might have); 404 is one, too. Raises DiscoveryFailure."""
+    headers = {"X-Consul-Token": conf.token} if conf.token else {}
+    connect_s, read_s = conf.timeout.connect / 1000, conf.timeout.read / 1000
+    index = 0
+    while True:
+        blocks = blocking and index > 0
+        answer = await host.http.ask(
+            url,
+            params={**params, "index": str(index), "wait": f"{conf.timeout.wait}s"} if blocks else params,
+            headers=headers,
+            connect_s=connect_s,
+            total_s=connect_s + read_s + (conf.timeout.wait * 17 / 16 if blocks else 0),
+            keepalive=conf.keepalive,
+        )
+        if answer.status not in (200, 404):
+            why = answer.body[:100].decode(errors="replace").strip()
+            raise DiscoveryFailure(f"{url} answers {answer.status}{f': {why}' if why else ''}")
+        told = answer.headers.get("X-Consul-Index", "")
+        fresh = int(told) if told.isascii() and told.isdigit() else 0
+        if fresh != index or not blocks:
+            yield answer
+        # An index that goes back means that the agent has lost its state: to be asked without one.
+        index = fresh if fresh >= index else 0
+        await asyncio.sleep(LEAST_PAUSE_S if blocking and index else conf.fetch_interval)
+
+
+class Consul(Discovery[ConsulConfig]):
+    Config = ConsulConfig
+
+    def __init__(self, conf: ConsulConfig, host: Host) -> None:
+        super().__init__(conf, host)
+        self._blocking = 0
+
+    def fault(self, service: Service) -> str | None:
+        if service.name in (*SKIPPED, *(self.conf.skip_services or ())):
+            return "isn't looked for: it stands in skip_services" if service.name not in SKIPPED else "is Consul itself"
+        return None
+
+    def fallback(self, service: Service) -> Nodes:
+        return self.conf.fallback()
+
+    async def watch(self, service: Service) -> AsyncIterator[Nodes | DiscoveryFailure]:
+        makers = {server: partial(self._instances, server, service.name) for server in self.conf.servers}
+        parts: dict[str, list[DiscoveredNode]] = {}
+        away: dict[str, DiscoveryFailure] = {}
+        async with closing(together(makers)) as telling:
+            async for server, told in telling:
+                if isinstance(told, DiscoveryFailure):
+                    away[server] = told
+                else:
+                    away.pop(server, None)
+                    parts[server] = told
+                if len(away) == len(makers):
+                    yield away[server]
+                elif len(parts) + len(away.keys() - parts.keys()) == len(makers):
+                    yield self._put_together(parts, away)
+
+    def _put_together(
+        self, parts: Mapping[str, Nodes], away: Mapping[str, DiscoveryFailure]
+    ) -> list[DiscoveredNode] | DiscoveryFailure:
+        there = [node for server, nodes in parts.items() if server not in away for node in nodes]
+        if not there and away:
+            # Those that answer know of none; the others can't be asked whether they do.
+            there = [node for server, nodes in parts.items() if server in away for node in nodes]
+            if not there:
+                return next(iter(away.values()))
+        return self._sorted(there)
+
+    def _sorted(self, nodes: list[DiscoveredNode]) -> list[DiscoveredNode]:
+        kind = self.conf.sort_type
+        if kind == "host_sort":
+            return sorted(nodes, key=lambda node: node.host)
+        if kind == "port_sort":
+            return sorted(nodes, key=lambda node: node.port or 0)
+        if kind == "combine_sort":
+            return sorted(nodes, key=lambda node: (node.host, node.port or 0))
+        return nodes
+
+    async def _instances(self, server: str, name: str) -> AsyncIterator[list[DiscoveredNode]]:
+        url = f"{server.rstrip('/')}/v1/health/service/{quote(name, safe='')}"
+        blocking = self.conf.keepalive and self._blocking < MOST_BLOCKING * len(self.conf.servers)
+        self._blocking += blocking
+        try:
+            async with closing(follow(self.host, self.conf, url, {"passing": "1"}, blocking=blocking)) as answers:
+                async for answer in answers:
+                    yield [] if answer.status == 404 else self._nodes(answer.json(url), url)
+        finally:
+            self._blocking -= blocking
+
+    def _nodes(self, entries: Any, url: str) -> list[DiscoveredNode]:
+        if not isinstance(entries, list):
+            raise DiscoveryFailure(f"{url} answers with no list of instances")
+        nodes = []
+        for entry in entries:
+            try:
+                instance = entry["Service"]
+                address = instance.get("Address") or entry["Node"]["Address"]
+                nodes.append(DiscoveredNode(address, instance["Port"] or None, self.conf.weight))
+            except (KeyError, TypeError, AttributeError):
+                nodes.append(DiscoveredNode(entry, None))  # left out, and named
+        return nodes

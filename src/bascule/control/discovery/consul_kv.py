@@ -1,0 +1,106 @@
+"""Nodes that stand in Consul's key/value store: a key for each, PREFIX/SERVICE/HOST:PORT, with its weight as the value.
+
+A service's name is the URL of its folder: http://127.0.0.1:8500/v1/kv/upstreams/web/
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field
+
+from bascule.control.discovery.consul import AgentConfig, follow
+from bascule.control.discovery.discovery import (
+    DiscoveredNode,
+    Discovery,
+    DiscoveryFailure,
+    Found,
+    Nodes,
+    Service,
+    closing,
+    together,
+)
+from bascule.errors.sentences import Refused
+from bascule.model.node import split_address
+
+PATH = "/v1/kv/"
+
+
+class ConsulKvConfig(AgentConfig):
+    """`skip_keys`: keys, or folders with a / at their end."""
+
+    prefix: Annotated[str, Field(min_length=1)] = "upstreams"
+    skip_keys: tuple[str, ...] | None = None
+
+
+class ConsulKv(Discovery[ConsulKvConfig]):
+    Config = ConsulKvConfig
+
+    def fault(self, service: Service) -> str | None:
+        for server in self.conf.servers:
+            if service.name.startswith(f"{server.rstrip('/')}{PATH}{self.conf.prefix.strip('/')}/"):
+                return None
+        example = f"{self.conf.servers[0].rstrip('/')}{PATH}{self.conf.prefix.strip('/')}/NAME/"
+        return f"is no folder of a server in discovery.consul_kv.servers, as {example}"
+
+    def name_of(self, service: Service) -> str:
+        return service.name if service.name.endswith("/") else f"{service.name}/"
+
+    def fallback(self, service: Service) -> Nodes:
+        return self.conf.fallback()
+
+    async def watch_all(self) -> AsyncIterator[Found | DiscoveryFailure]:
+        makers = {server: partial(self._tree, server.rstrip("/")) for server in self.conf.servers}
+        trees: dict[str, dict[str, Nodes]] = {}
+        async with closing(together(makers)) as telling:
+            async for server, told in telling:
+                if isinstance(told, DiscoveryFailure):
+                    yield told
+                    continue
+                gone = trees.get(server, {}).keys() - told.keys()
+                trees[server] = told
+                if len(trees) == len(makers):
+                    everything = {name: nodes for tree in trees.values() for name, nodes in tree.items()}
+                    yield Found(everything, source=server)
+                else:
+                    yield Found({**dict.fromkeys(gone, ()), **told}, whole=False, source=server)
+
+    async def _tree(self, server: str) -> AsyncIterator[dict[str, Nodes]]:
+        url = f"{server}{PATH}{self.conf.prefix.strip('/')}/"
+        async with closing(
+            follow(self.host, self.conf, url, {"recurse": "true"}, blocking=self.conf.keepalive)
+        ) as answers:
+            async for answer in answers:
+                yield {} if answer.status == 404 else self._folders(f"{server}{PATH}", answer.json(url), url)
+
+    def _folders(self, base: str, entries: Any, url: str) -> dict[str, Nodes]:
+        if not isinstance(entries, list):
+            raise DiscoveryFailure(f"{url} answers with no list of keys")
+        found: dict[str, list[DiscoveredNode]] = {}
+        for entry in entries:
+            key = entry.get("Key") if isinstance(entry, dict) else None
+            if not isinstance(key, str) or key.endswith("/") or self._is_skipped(key):
+                continue
+            folder, _, address = key.rpartition("/")
+            found.setdefault(f"{base}{folder}/", []).append(self._node(address, entry.get("Value")))
+        return dict(found)
+
+    def _is_skipped(self, key: str) -> bool:
+        return any(key == one or (one.endswith("/") and key.startswith(one)) for one in self.conf.skip_keys or ())
+
+    def _node(self, address: str, packed: Any) -> DiscoveredNode:
+        """One that can't be used is left out later, and named."""
+        try:
+            host, port = split_address(address)
+        except Refused:
+            return DiscoveredNode(address, 0)
+        try:
+            value = orjson.loads(b64decode(packed)) if packed else {}
+            weight = value.get("weight", self.conf.weight)
+        except (ValueError, TypeError, AttributeError):
+            weight = packed
+        return DiscoveredNode(host, port, weight)
