@@ -63,6 +63,7 @@ cdef class Core:
     cdef int path_flags
     cdef bytes server_line              # "Server: ...\r\n"
     cdef bint show_upstream_status
+    cdef long long gathered             # bytes of request bodies that copies of requests wait for
     cdef dict tunnels                   # route id -> set of exchanges
     cdef object trusted                 # AddressSet or None: who may set X-Forwarded-*
     cdef readonly dict challenges       # path -> what a certificate authority wants to read there; None: none asks
@@ -123,6 +124,11 @@ cdef class Downstream(Stream):
     cdef int abort(self)                                              # close at once, truncated
     cdef int tunnel(self, Exchange x, const char* p, Parsed* m)       # a 101 head, then bytes both ways
     cdef int more_body(self, Exchange x)                              # a plugin waits for body bytes
+
+# Who takes a copy of a request body as it comes.
+cdef class Tee:
+    cdef int add(self, Exchange x, const char* p, Py_ssize_t n, bint last)    # -1: it wants no more
+    cdef int lost(self)                                                       # it doesn't come whole
 
 # The upstream's side of one exchange at a time.
 cdef class Upstream(Stream):
@@ -186,6 +192,8 @@ cdef class Exchange:
     cdef bint head_sent                 # the method sent upstream is: a plugin may have changed it
     cdef bint asked_body                # a variable of the body was asked for, and nothing of it is held
     cdef bytes ws_key                   # made here, for a WebSocket of an HTTP/2 client; its answer is checked
+    cdef bint shadow                    # a copy of a request: nobody waits for its response, and nothing counts it
+    cdef list tees                      # who takes copies of the body, or None
     cdef bint websocket                 # the client asked for an upgrade and the route allows it
     cdef Relay relay                    # of a WebSocket whose frames are looked at; None: a tunnel of bytes
     cdef long idle_ms                   # how long a tunnel may be silent
@@ -264,6 +272,7 @@ cdef class Exchange:
     cdef int on_response_head(self, const char* p, Parsed* m)
     cdef int response_end(self)
     cdef int push_held(self)
+    cdef int tell_tees(self, const char* p, Py_ssize_t n, bint last)
     cdef int upstream_deaf(self)
     cpdef drop_upstream(self)
     cdef ChainPlan traced(self, ChainPlan plan)

@@ -173,6 +173,19 @@ class Downstream(Stream):
 
 
 @cython.cclass
+class Tee:
+    """The interface of engine/mirror.py's BodyTee."""
+
+    @cython.cfunc
+    def add(self, x: Exchange, p: cython.p_const_char, n: cython.Py_ssize_t, last: cython.bint) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def lost(self) -> cython.int:
+        raise NotImplementedError
+
+
+@cython.cclass
 class Upstream(Stream):
     """The interface of the upstream's side; engine/upstream.py speaks HTTP/1.1."""
 
@@ -267,6 +280,7 @@ class Exchange:
         self.state = X_NEW
         self.status = 0
         self.source = 0
+        self.shadow = False
         self.websocket = False
         self.ws_key = None
         self.relay = None
@@ -735,7 +749,7 @@ class Exchange:
         self.endpoint.active += 1
         if self.upstream.counts:
             self.upstream.balancer.on_start(self.node)
-        if self.held is not None:
+        if self.held is not None or self.tees is not None:
             self.recode = m.chunked != 0 and not self.body_done
         self.head_sent = self.head_request if rq is None or rq.method_out is None else rq.method_out == b"HEAD"
         if self.websocket and self.chain.inspects:
@@ -815,6 +829,8 @@ class Exchange:
         if self.body_limit and self.body_bytes > self.body_limit and self.state < X_RESPONSE:
             self.drop_upstream()
             return self.fail(413, "the request body is larger than the limit")
+        if self.tees is not None:
+            self.tell_tees(data, k, last)
         if self.held_want >= 0:
             if k:
                 self.held.append(data[:k])
@@ -839,6 +855,22 @@ class Exchange:
             if self.up is not None and self.up.end_body(self.recode) < 0 and self.upstream_deaf() < 0:
                 return 0
             return self.request_body_end()
+        return 0
+
+    @cython.cfunc
+    def tell_tees(self, p: cython.p_const_char, n: cython.Py_ssize_t, last: cython.bint) -> cython.int:
+        """`p` may be NULL, for the end of what comes."""
+        tees: list = self.tees
+        tee: Tee
+        self.tees = None
+        for entry in tees:
+            tee = cython.cast(Tee, entry)
+            if p == cython.NULL:
+                tee.lost()
+            elif tee.add(self, p, n, last) == 0:
+                if self.tees is None:
+                    self.tees = []
+                self.tees.append(tee)
         return 0
 
     @cython.cfunc
@@ -1009,7 +1041,7 @@ class Exchange:
             return 0
         retry = self.upstream.retry
         repeats = ((IDEMPOTENT if retry is None else retry.methods) >> self.req.m.method) & 1
-        core.upstream_failures += 1
+        core.upstream_failures += not self.shadow
         if u is not None:
             if reason == F_CONNECT or reason == F_CONNECT_TIMEOUT:
                 self.endpoint.mark_down(u.address_index, u.resolution, core.poller.now)
@@ -1018,7 +1050,8 @@ class Exchange:
             stale = u.reused and silent and reason == F_CLOSED
             self.drop_upstream()
         if self.state == X_RESPONSE:
-            core.log.warning("upstream %s: response cut: %s", self.address_text(), detail)
+            if not self.shadow:
+                core.log.warning("upstream %s: response cut: %s", self.address_text(), detail)
             self.failure = detail
             return self.down.abort()
         status = 504 if reason == F_CONNECT_TIMEOUT or reason == F_READ_TIMEOUT or reason == F_SEND_TIMEOUT else 502
@@ -1045,7 +1078,8 @@ class Exchange:
                 core.log.warning("upstream %s: %s; trying another node", self.address_text(), detail)
                 return self.try_again(cause_of(reason), 0)
             core.count_retry("over budget")
-        core.log.error("upstream %s: %s", self.address_text(), detail)
+        if not self.shadow:
+            core.log.error("upstream %s: %s", self.address_text(), detail)
         if u is not None:
             self.upstream_status = status
         return self.fail(status, detail)
@@ -1511,6 +1545,13 @@ class Exchange:
                 waiter.set_exception(ClientGone("the client closed the connection"))
         if self.task is not None:
             self.task.cancel()
+        if self.tees is not None:
+            self.tell_tees(cython.NULL, 0, True)
+        if self.shadow:
+            self.down = None
+            down.finished(self)
+            self.recycle()
+            return 0
         core.exchanges -= 1
         if self.chain is not None and self.chain.log:
             self.ensure()

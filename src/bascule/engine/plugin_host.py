@@ -11,7 +11,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from bascule.plugin.upstream import Place, UpstreamHandle
+from bascule.snapshot.compiled_upstream import ClientTls, CompiledUpstream, Node
 from bascule.snapshot.plugin_parts import building
+from bascule.snapshot.timeout import Timeout
+from bascule.snapshot.upstream_compiler import SECURE
 
 T = TypeVar("T")
 
@@ -123,6 +126,28 @@ class PluginHost:
             kept[full] = factory()
         value: T = kept[full]
         return value
+
+    def mirror(
+        self,
+        scheme: str,
+        host: str,
+        port: int,
+        *,
+        timeouts_s: tuple[float, float, float],
+        most: int,
+        body_limit: int,
+        told: Callable[[str, str | None], None],
+    ) -> Any:
+        upstream = CompiledUpstream(
+            key=f"{self.holder}#{self._plugin}",
+            id=None,
+            nodes=(Node(host, port, 1),),
+            scheme=scheme,
+            retries=0,
+            timeout=Timeout(*timeouts_s),
+            tls=ClientTls() if scheme in SECURE else None,
+        )
+        return self._hosts.engine.mirror(upstream, told, most, body_limit)
 
     def spawn(self, coro: Coroutine[Any, Any, Any], name: str) -> None:
         self._hosts.spawn(coro, name)

@@ -14,6 +14,7 @@ from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
 from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Relay, Upstream
 from cython.cimports.bascule.engine.http2_connection import Http2Connection
 from cython.cimports.bascule.engine.http2_upstream import Http2Upstream, Http2UpstreamConnection
+from cython.cimports.bascule.engine.mirror import Mirror
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
 from cython.cimports.bascule.engine.upstream import Http1Upstream
 from cython.cimports.bascule.engine.websocket import WebsocketRelay
@@ -363,6 +364,18 @@ class Engine(Core):
             plans[timeout] = plan
             self.node_states.adopt(plan)
             self.observe(plan)
+        return plan
+
+    def mirror(self, upstream, told, most: int, body_limit: int):
+        """engine/mirror.py's Mirror, to a CompiledUpstream."""
+
+        return Mirror(self, lambda: self.usable_plan(upstream), told, most, body_limit)
+
+    def usable_plan(self, upstream) -> UpstreamPlan:
+        """Of an upstream that no route has."""
+        plan: UpstreamPlan = self.upstream_plan(upstream, None)
+        if plan.secure:
+            self.trust(plan)
         return plan
 
     def observe(self, plan: UpstreamPlan) -> None:

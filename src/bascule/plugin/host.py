@@ -6,11 +6,14 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from bascule.model.upstream import Upstream
 from bascule.observe.metrics import Metrics
 from bascule.plugin.upstream import Place, UpstreamHandle
+
+if TYPE_CHECKING:
+    from bascule.plugin.request import Request
 
 T = TypeVar("T")
 
@@ -57,6 +60,14 @@ class HttpClient(Protocol):
         ssl_verify: bool = True,
     ) -> HttpAnswer:
         """Raises HttpClientError. Redirects are not followed. Needs `needs_task` in the plugin that awaits it."""
+
+
+class Mirror(Protocol):
+    """Sends copies of requests over the gateway's own connections, one after the other or many at a time."""
+
+    def copy(self, request: Request, target: str) -> None:
+        """To this target (path and query), from before_proxy: as the request goes upstream, with its body once that is
+        whole. Returns at once. A WebSocket's handshake isn't copied."""
 
 
 class Host(Protocol):
@@ -109,6 +120,21 @@ class Host(Protocol):
 
     def state(self, key: str, factory: Callable[[], T]) -> T:
         """What `factory` made at the first call with this key: kept over reloads, one per plugin name and key."""
+
+    def mirror(
+        self,
+        scheme: str,
+        host: str,
+        port: int,
+        *,
+        timeouts_s: tuple[float, float, float],
+        most: int,
+        body_limit: int,
+        told: Callable[[str, str | None], None],
+    ) -> Mirror:
+        """Scheme http, https, grpc or grpcs; timeouts to connect, send and read; `most` copies under way at a time;
+        bodies of at most `body_limit` bytes. `told(result, detail)` hears of each copy: "answered", whatever the
+        status; "failed" and why; "busy": too many are under way; "body": it is too long, or never came whole."""
 
     def spawn(self, coro: Coroutine[Any, Any, Any], name: str) -> None:
         """Runs it as a task of its own; kept, named, awaited at shutdown."""

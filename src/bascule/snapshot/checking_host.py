@@ -30,7 +30,7 @@ def _refuse(*_: Any, **__: Any) -> NoReturn:
 class _Idle:
     """Counters and a client that a constructor may take methods of, and that can't be used."""
 
-    incr = get = add = request = staticmethod(_refuse)
+    incr = get = add = request = copy = staticmethod(_refuse)
 
 
 _IDLE = _Idle()
@@ -66,6 +66,9 @@ class CheckingHost:
 
     def state(self, key: str, factory: Callable[[], T]) -> T:
         return factory()
+
+    def mirror(self, *_: Any, **__: Any) -> Any:
+        return _IDLE
 
     def spawn(self, coro: Coroutine[Any, Any, Any], name: str) -> None:
         coro.close()

@@ -13,6 +13,7 @@ from bascule.observe.metrics import Metrics
 from bascule.plugin.host import HttpAnswer, HttpClient, HttpClientError, SharedCounters
 from bascule.plugin.kit.drive import drive
 from bascule.plugin.registry import Registry
+from bascule.plugin.request import Request
 from bascule.plugin.upstream import Place, UpstreamHandle
 
 T = TypeVar("T")
@@ -87,6 +88,21 @@ class MemoryHttp:
         return answer
 
 
+@dataclass
+class MemoryMirror:
+    """Keeps what it would have sent: `copies` as (method, target). `tell(result, detail)` is what the plugin hears."""
+
+    url: str
+    options: Mapping[str, Any]
+    copies: list[tuple[str, str]] = field(default_factory=list)
+
+    def copy(self, request: Request, target: str) -> None:
+        self.copies.append((request.method, target))
+
+    def tell(self, result: str, detail: str | None = None) -> None:
+        self.options["told"](result, detail)
+
+
 @dataclass(eq=False)
 class Timer:
     """One call_later, `due` on the host's monotonic clock."""
@@ -141,6 +157,7 @@ class MemoryHost:
         self.upstreams: list[UpstreamHandle] = []  # that plugins have made
         self.spawned: list[tuple[str, Coroutine[Any, Any, Any]]] = []
         self.timers: list[Timer] = []
+        self.mirrors: list[MemoryMirror] = []
         self.slept: list[float] = []
 
     def metadata(self) -> Any:
@@ -200,6 +217,12 @@ class MemoryHost:
             self.settle()
         self.time = max(self.time, end)
         self.settle()
+
+    def mirror(self, scheme: str, host: str, port: int, **options: Any) -> MemoryMirror:
+        """Kept in `mirrors`."""
+        made = MemoryMirror(f"{scheme}://{host}:{port}", options)
+        self.mirrors.append(made)
+        return made
 
     def settle(self) -> None:
         """Runs what was spawned, and what that spawns, to its end. See `drive` for what can't be run so."""

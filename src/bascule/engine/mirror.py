@@ -1,0 +1,210 @@
+# cython: annotation_typing=True
+# ruff: noqa: F821  (types and constants stand in the .pxd)
+"""Copies of requests to another host: exchanges of their own, over the engine's own connections, with nobody on the
+client's side. What becomes of a copy never touches the request that it is one of.
+"""
+
+import cython
+from cython.cimports.bascule.engine.exchange import X_NEW, Core, Downstream, Exchange, Tee, fresh
+from cython.cimports.bascule.plugin.request import Request
+from cython.cimports.bascule.plugin.response import Response
+from cython.cimports.bascule.wire.http1 import Parsed
+from cython.cimports.libc.string import memcpy
+
+from bascule.engine.plan import ChainPlan
+from bascule.snapshot.chain import Chain
+
+MOST_GATHERED = cython.declare(cython.longlong, 64 << 20)  # bytes of bodies gathered in this worker at a time
+MOST_DROPPED = cython.declare(cython.longlong, 1 << 20)  # of an answer's body; a longer one ends the connection
+NO_PLUGINS = ChainPlan(Chain())
+
+
+@cython.cclass
+class Mirror:
+    def __init__(self, core, make_plan, told, most, body_limit):
+        """`told(result, detail)`: "answered", "failed" and why, "busy": too many are under way, "body": it is too long,
+        or never came whole."""
+        self.core = core
+        self.make_plan = make_plan
+        self.told = told
+        self.most = most
+        self.body_limit = body_limit
+
+    def __repr__(self):
+        return f"<mirror {self.plan!r} under_way={self.under_way}>"
+
+    def copy(self, request: Request, target: str):
+        """Sends a copy of the request as it goes upstream, to this target: now, or when its body is whole."""
+        x: Exchange = request.exchange
+        tee: BodyTee
+        if x.websocket:
+            return
+        if self.under_way >= self.most:
+            self.told("busy", None)
+        elif request.body_out is not None:
+            self.go(x, target.encode("ascii"), request.body_out)
+        elif not x.has_body:
+            self.go(x, target.encode("ascii"), None)
+        elif x.req.m.content_length > self.body_limit or (x.held is not None and x.held.size > self.body_limit):
+            self.told("body", None)
+        elif x.body_done and x.held is not None:
+            self.go(x, target.encode("ascii"), x.held.read())
+        elif not x.body_done:
+            tee = BodyTee()
+            tee.mirror = self
+            tee.target = target.encode("ascii")
+            tee.gathered = bytearray() if x.held is None else bytearray(x.held.read())
+            self.core.gathered += len(tee.gathered)
+            if x.tees is None:
+                x.tees = []
+            x.tees.append(tee)
+
+    @cython.cfunc
+    def go(self, x: Exchange, target: bytes, body: bytes) -> cython.int:
+        core: Core = self.core
+        y: Exchange
+        rq: Request = x.request
+        own: Request = Request.__new__(Request)
+        down: Downstream = x.down
+        nobody: Nobody = Nobody()
+        m: cython.pointer(Parsed) = cython.address(x.req.m)
+        if self.under_way >= self.most:
+            self.told("busy", None)
+            return 0
+        if self.plan is None or self.generation != core.generation:
+            self.plan = self.make_plan()
+            self.generation = core.generation
+        nobody.mirror = self
+        nobody.poller = core.poller
+        memcpy(nobody.host_text, down.host_text, down.host_len)
+        nobody.host_len = down.host_len
+        nobody.host_str = down.host_str
+        nobody.peer_port = down.peer_port
+        nobody.local_port = down.local_port
+        nobody.is_unix = down.is_unix
+        nobody.proxied = down.proxied
+        nobody.secure = down.secure
+        nobody.takes_chunks = True
+        y = fresh(core)
+        y.req.m = m[0]
+        y.req.copy(x.req.data, m.head_len)
+        own.head = y.req
+        own.exchange = y
+        own.added = None if rq.added is None else rq.added.copy()
+        own.method_out = rq.method_out
+        own.target_out = target
+        own.host_out = rq.host_out
+        if own.host_out is None and x.upstream.pass_host:
+            own.host_out = x.upstream.rewrite_host if x.upstream.pass_host == 2 else x.upstream.node_hosts[x.node]
+        own.client_addr = rq.client_addr
+        own.body_out = body
+        y.request = own
+        y.shadow = True
+        y.state = X_NEW
+        y.down = nobody
+        nobody.x = y
+        y.chain = cython.cast(object, NO_PLUGINS)
+        y.head_request = x.head_request
+        y.has_body = False
+        y.body_done = True
+        y.continued = True  # Expect is not for it
+        y.upstream = self.plan
+        y.left = 0
+        y.t_start = y.t_connect = core.poller.now
+        self.under_way += 1
+        try:
+            return y.attempt()
+        except Exception as error:
+            core.poller.failed(nobody, error)
+        return 0
+
+
+@cython.cclass
+class BodyTee(Tee):
+    @cython.cfunc
+    def add(self, x: Exchange, p: cython.p_const_char, n: cython.Py_ssize_t, last: cython.bint) -> cython.int:
+        core: Core = self.mirror.core
+        if len(self.gathered) + n > self.mirror.body_limit or core.gathered + n > MOST_GATHERED:
+            self.lost()
+            return -1
+        if n:
+            self.gathered += p[:n]
+            core.gathered += n
+        if last:
+            core.gathered -= len(self.gathered)
+            self.mirror.go(x, self.target, bytes(self.gathered))
+            self.gathered = None
+            return -1
+        return 0
+
+    @cython.cfunc
+    def lost(self) -> cython.int:
+        self.mirror.core.gathered -= len(self.gathered)
+        self.gathered = None
+        self.mirror.told("body", None)
+        return 0
+
+
+@cython.cclass
+class Nobody(Downstream):
+    def __repr__(self):
+        return f"<nobody at {self.x!r}>"
+
+    @cython.cfunc
+    def on_failure(self) -> cython.int:
+        return self.abort()
+
+    @cython.cfunc
+    def interim(self, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def begin_response(
+        self,
+        x: Exchange,
+        p: cython.p_const_char,
+        m: cython.pointer(Parsed),
+        body: cython.p_const_char,
+        n: cython.Py_ssize_t,
+    ) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def data(self, x: Exchange, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
+        self.dropped += n
+        if self.dropped > MOST_DROPPED:
+            return x.client_gone()
+        return 0
+
+    @cython.cfunc
+    def end(self, x: Exchange) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def answer(self, x: Exchange, r: Response) -> cython.int:
+        return x.finish()
+
+    @cython.cfunc
+    def resume(self) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def abort(self) -> cython.int:
+        return 0 if self.x is None else self.x.client_gone()
+
+    @cython.cfunc
+    def more_body(self, x: Exchange) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def finished(self, x: Exchange) -> cython.int:
+        self.x = None
+        self.mirror.under_way -= 1
+        if x.failure is not None:
+            self.mirror.told("failed", x.failure)
+        else:
+            self.mirror.told("answered", None)
+        return 0
+
+    def server_address(self) -> str:
+        return ""
