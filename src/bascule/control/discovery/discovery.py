@@ -99,7 +99,7 @@ class Discovery(Generic[C]):
         """The configuration as the Control API shows it: with its defaults, without its secrets."""
         given = self.conf.model_fields_set
         own = {name for name in DiscoveryConfig.model_fields if name not in given}
-        return _without_secrets(self.conf.model_dump(mode="json", exclude=own, exclude_none=True))
+        return _without_secrets(self.conf.model_dump(mode="json", by_alias=True, exclude=own, exclude_none=True))
 
     @classmethod
     def tells_all(cls) -> bool:

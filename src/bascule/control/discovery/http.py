@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
@@ -95,14 +96,11 @@ class Http:
                     raise HttpRefused(
                         place(url), Answer(answer.status, answer.headers, await _read(answer, place(url)))
                     )
-                rest = b""
-                async for chunk in answer.content.iter_any():
-                    *whole, rest = (rest + chunk).split(b"\n")
-                    if len(rest) > MAX_LINE:
-                        raise DiscoveryFailure(f"{place(url)} sends a line of more than {MAX_LINE} bytes")
-                    for line in whole:
-                        if line:
-                            yield line
+                try:
+                    async for line in _lines(answer, place(url)):
+                        yield line
+                finally:
+                    _hang_up(answer)
         except TimeoutError:
             raise DiscoveryFailure(f"{place(url)} has gone silent") from None
         except (ClientError, OSError, ValueError) as error:
@@ -149,6 +147,7 @@ class Http:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+            await asyncio.sleep(0.01)  # connections over TLS are gone some turns of the loop later
 
 
 class HttpRefused(DiscoveryFailure):
@@ -181,3 +180,21 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, ConnectionRefusedError):
         return "connection refused"
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
+
+
+async def _lines(answer: ClientResponse, where: str) -> AsyncIterator[bytes]:
+    rest = b""
+    async for chunk in answer.content.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        if len(rest) > MAX_LINE:
+            raise DiscoveryFailure(f"{where} sends a line of more than {MAX_LINE} bytes")
+        for line in whole:
+            if line:
+                yield line
+
+
+def _hang_up(answer: ClientResponse) -> None:
+    """At once: an answer that goes on for ever has no end that TLS could wait for."""
+    connection = answer.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()

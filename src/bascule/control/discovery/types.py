@@ -16,6 +16,7 @@ from bascule.errors.sentences import nearest, sentences
 BUILT_IN = {
     "consul": "bascule.control.discovery.consul:Consul",
     "consul_kv": "bascule.control.discovery.consul_kv:ConsulKv",
+    "kubernetes": "bascule.control.discovery.kubernetes:Kubernetes",
     "dns": "bascule.control.discovery.dns:Dns",
     "file": "bascule.control.discovery.file:File",
 }
