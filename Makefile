@@ -20,7 +20,7 @@ bench:  ## the speed and memory figures of docs/performance.md; BENCH_ARGS="--sc
 	@scripts/setup bench
 	@.venv/bin/python -m bench $(BENCH_ARGS)
 
-fuzz:  ## the parsers' fuzz targets, for FUZZ_SECONDS each
+fuzz:  ## parsers against references, hostile peers against an engine: FUZZ_SECONDS for each target
 	@scripts/setup dev
 	@.venv/bin/python -m fuzz $(FUZZ_SECONDS)
 

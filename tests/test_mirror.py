@@ -38,6 +38,7 @@ WHOLE_ROOM = {
     "engine/test_proxy_to_upstreams.py",
     "engine/test_held_responses.py",
     "engine/test_http2_attacks.py",
+    "engine/test_live_fuzz.py",
     "engine/test_slow_clients.py",
     "engine/test_smuggling.py",
     "engine/test_websocket_frames.py",

@@ -1543,6 +1543,7 @@ class Exchange:
             self.held_waiter = None
             if not waiter.done():
                 waiter.set_exception(ClientGone("the client closed the connection"))
+                waiter.exception()  # who waits may be cancelled before it looks: nobody's loss
         if self.task is not None:
             self.task.cancel()
         if self.tees is not None:

@@ -33,3 +33,7 @@ class HeldBody:
 
     def close(self) -> None:
         self._file.close()
+
+    def __del__(self) -> None:
+        """A plugin may have kept its request longer than the exchange lived."""
+        self._file.close()

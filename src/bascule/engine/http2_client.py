@@ -18,6 +18,7 @@ from cython.cimports.bascule.engine.http2_stream import Http2Stream, broken
 from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_CONTINUATION,
     NGHTTP2_DATA,
+    NGHTTP2_ERR_CALLBACK_FAILURE,
     NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE,
     NGHTTP2_FLAG_ACK,
     NGHTTP2_FLAG_END_STREAM,
@@ -65,6 +66,14 @@ OPTION = cython.declare(cython.pointer(nghttp2_option))
 
 
 @cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def verdict(conn: Http2Connection) -> cython.int:
+    """What a callback answers: nothing more of a connection's bytes is looked at once it is given up."""
+    return NGHTTP2_ERR_CALLBACK_FAILURE if conn.doomed else 0
+
+
+@cython.cfunc
 @cython.exceptval(check=False)
 def on_begin_headers(
     session: cython.pointer(nghttp2_session), frame: cython.pointer(cython.const[nghttp2_frame]), user: cython.p_void
@@ -72,11 +81,12 @@ def on_begin_headers(
     conn: Http2Connection = cython.cast(Http2Connection, user)
     try:
         if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
-            return conn.open_stream(frame.hd.stream_id)
+            conn.open_stream(frame.hd.stream_id)
+            return verdict(conn)
         conn.trailers = []
         conn.trailer_bytes = 0
         conn.opening = stream_of(conn, frame.hd.stream_id)
-        return 0
+        return verdict(conn)
     except BaseException as error:
         return broken(conn, error)
 
@@ -134,7 +144,7 @@ def on_begin_frame(
     conn = cython.cast(Http2Connection, user)
     try:
         conn.charge(cython.address(conn.noise), 1, "flood")
-        return 0
+        return verdict(conn)
     except BaseException as error:
         return broken(conn, error)
 
@@ -155,7 +165,8 @@ def on_frame(
             if s is None or s.closed:
                 return 0
             if conn.trailers is None:
-                return conn.begin_request(s, last)
+                conn.begin_request(s, last)
+                return verdict(conn)
             if len(conn.trailers) and s.x is not None:
                 s.x.request_trailers = conn.trailers
             conn.trailers = None
@@ -174,7 +185,7 @@ def on_frame(
             conn.wind_up()
         elif kind != NGHTTP2_RST_STREAM and not frame.hd.flags & NGHTTP2_FLAG_ACK:
             conn.charge(cython.address(conn.noise), 1, "flood")
-        return 0
+        return verdict(conn)
     except BaseException as error:
         return broken(conn, error)
 
@@ -191,7 +202,7 @@ def on_invalid_frame(
     try:
         conn.core.http2_failed("invalid frame")
         conn.charge(cython.address(conn.noise), INVALID_COST, "errors")
-        return 0
+        return verdict(conn)
     except BaseException as error:
         return broken(conn, error)
 
@@ -215,7 +226,7 @@ def on_data(
             nghttp2_session_consume_stream(session, stream_id, n)
             return 0
         s.body_came(cython.cast(cython.p_const_char, data), n)
-        return 0
+        return verdict(conn)
     except BaseException as error:
         return broken(conn, error)
 

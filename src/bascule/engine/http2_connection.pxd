@@ -47,6 +47,7 @@ cdef class Http2Connection(Http2Session):
     cdef long long trailer_bytes
     cdef list dropped               # streams that the session may still point to
     cdef int state
+    cdef uint32_t sentence          # the code of a GOAWAY that is still to be said
     cdef int timer
     cdef bint inside                # libnghttp2 is at work: neither call nor delete it
     cdef bint queued                # a flush is asked for
@@ -69,6 +70,7 @@ cdef class Http2Connection(Http2Session):
     cdef int last_call(self)
     cdef int linger(self)
     cdef int calm(self, str reason)
+    cdef int terminate(self)
     cdef int charge(self, Allowance* a, double cost, str reason)
     cdef int open_stream(self, int32_t id)
     cdef int adopt(self, Http2Stream s, int32_t id)

@@ -9,6 +9,7 @@ from cython.cimports.bascule.engine.http2_websocket import Http2Websocket
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_ENHANCE_YOUR_CALM,
+    NGHTTP2_ERR_CALLBACK_FAILURE,
     NGHTTP2_ERR_FLOODED,
     NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE,
     NGHTTP2_ERR_WOULDBLOCK,
@@ -258,9 +259,10 @@ class Http2Connection(Http2Session):
                 self.calm("flood")
             elif not self.doomed:
                 self.core.http2_failed("not HTTP/2")
-                nghttp2_session_terminate_session(self.session, NGHTTP2_PROTOCOL_ERROR)
+                self.sentence = NGHTTP2_PROTOCOL_ERROR
                 self.doomed = True
         if self.doomed:
+            self.terminate()
             self.state = S_CLOSING
             self.end_streams()
         return 0
@@ -279,11 +281,21 @@ class Http2Connection(Http2Session):
             self.doomed = True
             self.core.http2_failed(reason)
             self.core.log.warning("HTTP/2 client %s: connection ended: %s", self.address(), reason)
-            nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
+            self.sentence = NGHTTP2_ENHANCE_YOUR_CALM
         if not self.inside:
+            self.terminate()
             self.state = S_CLOSING
             self.end_streams()
             self.schedule()
+        return 0
+
+    @cython.cfunc
+    def terminate(self) -> cython.int:
+        """Says GOAWAY, if there is a reason to. Not within a callback: libnghttp2 before 1.68.1 may abort the process
+        when it goes on reading after that (CVE-2026-27135)."""
+        if self.sentence and self.session != cython.NULL:
+            nghttp2_session_terminate_session(self.session, self.sentence)
+            self.sentence = 0
         return 0
 
     def address(self) -> str:
@@ -334,6 +346,7 @@ class Http2Connection(Http2Session):
             return 0
         if r == FIELDS_BOMB:
             self.calm("header bomb")
+            return NGHTTP2_ERR_CALLBACK_FAILURE
         nghttp2_submit_rst_stream(self.session, 0, self.opening.id, NGHTTP2_PROTOCOL_ERROR)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
 
@@ -467,6 +480,9 @@ class Http2Connection(Http2Session):
             if OUT_LEN and self.send(OUT, OUT_LEN) < 0:
                 return self.gone()
             if self.doomed:
+                if self.sentence:
+                    self.terminate()
+                    more = True
                 self.state = S_CLOSING
                 self.end_streams()
             if len(self.writers):

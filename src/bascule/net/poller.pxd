@@ -28,6 +28,7 @@ cdef class Poller:
     cdef bint dozing                # there is little to do: no look before the next wait
     cdef list foreign               # (descriptor, events) of asyncio's own descriptors in this turn
     cdef list pending               # handles to be called with events 0 before sleeping again
+    cdef list parted                # forgotten in this turn, perhaps within their own methods: they live to its end
     cdef public object on_error     # called with (exception, handle) for what an event handler let through
     cdef int watch(self, Handle h, unsigned int events)
     cdef int forget(self, Handle h) noexcept

@@ -60,6 +60,7 @@ class Poller:
         self.handles = [None] * 1024
         self.foreign = []
         self.pending = []
+        self.parted = []
         self.now = now_us()
         self.tick = self.now // TICK_US
         self.on_error = None
@@ -93,7 +94,9 @@ class Poller:
     @cython.cfunc
     @cython.exceptval(check=False)
     def forget(self, h: Handle) -> cython.int:
-        """Closes the descriptor (which takes it out of epoll) and its timer."""
+        """Closes the descriptor (which takes it out of epoll) and its timer. The handle itself lives to the end of the
+        turn: callers up the stack may be its own methods, which hold no reference."""
+        self.parted.append(h)
         if h.slot:
             self.unlink(h)
         h.deadline = 0
@@ -215,6 +218,7 @@ class Poller:
         fd: cython.int
         generation: cython.uint
         h: Handle
+        self.parted.clear()  # no handler is on the stack here
         # Other threads run only while there is nothing to do. Finding that out costs a system call, which is saved
         # while the waits bring few events.
         n = 0
@@ -252,6 +256,7 @@ class Poller:
                     h.on_event(0)
                 except Exception as error:
                     self.failed(h, error)
+        self.parted.clear()
         return n
 
     def watch_foreign(self, fd: cython.int, events: cython.uint, operation: cython.int):
