@@ -49,6 +49,7 @@ WHOLE_ROOM = {
     "net/test_tls_stapling.py",
     "plugins/test_documented.py",
     "plugins/test_grpc_plugins.py",
+    "plugins/test_releases.py",
     "snapshot/test_golden.py",
     "snapshot/test_incremental.py",
     "snapshot/test_totality.py",

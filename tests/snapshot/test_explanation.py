@@ -156,3 +156,24 @@ def test_it_agrees_with_the_gateway(gateway: Callable[..., Any]) -> None:
             assert answer(method, host, path) == expected, (method, host, path, told["candidates"])
 
     agrees()
+
+
+def test_what_a_plugin_holds_and_is_at() -> None:
+    release = {"upstream": UPSTREAM, "steps": [{"weight": 10}]}
+    made = tables(
+        ("routes", "1", {"uri": "/", "upstream": UPSTREAM, "plugins": {"canary-release": release, "cors": {}}})
+    )
+    cors, row = explain(made, {"url": "/"})["plugins"]
+    assert row["upstreams"] == ["routes/1#plugins/canary-release/upstream"]
+    assert "upstreams" not in cors
+    assert "state" not in row, "it has not begun"
+    [instance] = [one for one in made._state.records["routes"]["1"].plugins.instances.values() if one.upstreams]
+    instance.plugin.host.advance(0)
+    assert explain(made, {"url": "/"})["plugins"][1]["state"] == {
+        "state": "running",
+        "weight": 10,
+        "step": 1,
+        "steps": 1,
+        "verdict": "none",
+        "attempt": 1,
+    }

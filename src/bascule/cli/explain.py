@@ -98,7 +98,10 @@ def _tell_plugins(out: Console, plugins: list[dict[str, Any]]) -> None:
         table.add_column(name, overflow="fold")
     for row in plugins:
         if row["runs"]:
-            table.add_row(row["name"], escape(row["from"]), str(row["priority"]), " ".join(row["phases"]))
+            phases = " ".join(row["phases"])
+            if "state" in row:
+                phases += "\n" + escape(", ".join(f"{name} {value}" for name, value in row["state"].items()))
+            table.add_row(row["name"], escape(row["from"]), str(row["priority"]), phases)
         else:
             table.add_row(row["name"], escape(row["from"]), "", f"[yellow]doesn't run: {escape(row['reason'])}[/]")
     out.print(table)

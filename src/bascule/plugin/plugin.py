@@ -120,6 +120,10 @@ class Plugin:
         """Phases to install: all overridden ones. Return fewer when this conf needs fewer."""
         return tuple(phase for phase in PHASES if getattr(type(self), phase) is not getattr(Plugin, phase))
 
+    def present_state(self) -> dict[str, Any] | None:
+        """What it is at now, for `bascule explain`: JSON."""
+        return None
+
     def close(self) -> None:
         """The configuration went away."""
 

@@ -19,7 +19,8 @@ DEFAULT = frozenset(
     acl ai ai-aliyun-content-moderation ai-aws-content-moderation ai-cache ai-lakera-guard ai-prompt-decorator
     ai-prompt-guard ai-prompt-template ai-proxy ai-proxy-multi ai-rag ai-rate-limiting ai-request-rewrite
     api-breaker attach-consumer-label authz-casbin authz-casdoor authz-keycloak aws-lambda azure-functions
-    basic-auth body-transformer cas-auth chaitin-waf clickhouse-logger client-control consumer-restriction cors csrf
+    basic-auth body-transformer canary-release cas-auth chaitin-waf clickhouse-logger client-control
+    consumer-restriction cors csrf
     data-mask datadog degraphql dingtalk-auth echo elasticsearch-logger example-plugin ext-plugin-post-req
     ext-plugin-post-resp ext-plugin-pre-req fault-injection feishu-auth file-logger forward-auth
     google-cloud-logging graphql-limit-count graphql-proxy-cache grpc-transcode grpc-web gzip hmac-auth http-dubbo

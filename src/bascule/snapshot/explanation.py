@@ -160,6 +160,11 @@ def _plugin(instance: PluginInstance, holder: str, request: Request) -> dict[str
         "priority": instance.priority,
         "phases": list(instance.hooks()),
     }
+    if instance.upstreams:
+        row["upstreams"] = [handle.key for handle in instance.upstreams]
+    state = None if instance.plugin is None else instance.plugin.present_state()
+    if state is not None:
+        row["state"] = state
     if instance.filter is not None:
         reason = instance.filter.why(request)
         row["runs"] = reason is None

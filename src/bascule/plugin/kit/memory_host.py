@@ -136,6 +136,7 @@ class MemoryHost:
     ) -> None:
         self.log = logging.getLogger(f"bascule.plugin.{name}")
         self._name = name
+        self.parts: Any = None  # of tables that build the plugin
         self.holder = holder
         self.attr: Mapping[str, Any] = attr or {}
         self.random = random.Random(seed)
@@ -164,7 +165,9 @@ class MemoryHost:
         return self.metadata_value
 
     def upstream(self, conf: Upstream | str, at: Place) -> UpstreamHandle:
-        if isinstance(conf, str):
+        if self.parts is not None:
+            handle: UpstreamHandle = self.parts.upstream(conf, at)
+        elif isinstance(conf, str):
             handle = UpstreamHandle(f"upstreams/{conf}", at, id=conf)
         else:
             handle = UpstreamHandle(self._place(at), at, conf=conf)
@@ -173,6 +176,8 @@ class MemoryHost:
 
     def plugin(self, name: str, conf: Mapping[str, Any], at: Place) -> Any:
         """Of Bascule's own plugins. Raises what its Config raises, and UnknownPlugin."""
+        if self.parts is not None:
+            return self.parts.plugin(name, conf, at)
         plugin_class = Registry().get(name)
         return plugin_class(plugin_class.Config.model_validate(dict(conf)), _InnerHost(self, name, at))
 
