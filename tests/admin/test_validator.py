@@ -239,6 +239,7 @@ UP = {"nodes": {"a:1": 1}}
         ),
         ("ssls", {"cert": CERT, "key": KEY, "sni": "a", "certs": [CERT]}, "$", "mismatched number of certs and keys"),
         ("protos", {"content": "x"}, "$.content", "invalid content: "),
+        ("upstreams", {"nodes": {"a:65536": 1}}, '$.nodes["a:65536"]', "invalid port 65536"),
         ("stream_routes", {"plugins": {"cors": {}}}, "$.plugins.cors", "unknown plugin [cors]"),
         ("stream_routes", {"protocol": {"name": "xxx"}}, "$.protocol.name", "unknown protocol [xxx]"),
         ("plugin_metadata", {"max_pending_entries": 0}, "$", "invalid plugin name"),

@@ -50,7 +50,9 @@ def check_host(host: str) -> str:
 
 def _port(address: str, digits: str) -> int:
     if not (digits.isascii() and digits.isdigit() and 1 <= int(digits[:6]) <= 65535):
-        raise Refused(f"{address!r}: the port must be a number from 1 to 65535")
+        number = digits.isascii() and digits.isdigit()
+        text = f"invalid port {digits.lstrip('0') or '0'}" if number else None
+        raise Refused(f"{address!r}: the port must be a number from 1 to 65535", text, number)
     return int(digits)
 
 

@@ -1,4 +1,8 @@
-"""A weighted choice that is exact: of a period of sum(weights) turns, each alternative has its weight."""
+"""A weighted choice that is exact: of a period of sum(weights) turns, each alternative has its weight.
+
+The smooth algorithm (nginx's): each turn every alternative gains its weight, the one with most is taken and pays the
+sum of all. A period that is short enough is written down once.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,26 @@ from collections.abc import Callable, Sequence
 from itertools import cycle
 from math import gcd
 
-from bascule.balance.member import Load, Member
-from bascule.balance.round_robin import smooth_turns
+MOST_TURNS = 4096  # of a period that is written down
+MOST_WORK = 1 << 18  # turns x alternatives
 
 
 def make_turns(weights: Sequence[int]) -> Callable[[], int]:
     """Whose turn it is next, by its index: spread smoothly (5:1:1 gives a a b a c a a). -1 when all weights are 0."""
-    members = [Member(index, weight, "", Load()) for index, weight in enumerate(weights) if weight > 0]
-    if not members:
+    step = gcd(*weights)
+    if not step:
         return lambda: -1
-    turns = smooth_turns(members)
-    if turns:
-        return cycle(turns).__next__
-    return _Smooth(weights).next
+    smooth = _Smooth([weight // step for weight in weights])
+    period = sum(weights) // step
+    if period > MOST_TURNS or period * len(weights) > MOST_WORK:
+        return smooth.next
+    return cycle([smooth.next() for _ in range(period)]).__next__
 
 
 class _Smooth:
-    """The same algorithm step by step, for periods that are too long to be written down."""
-
     def __init__(self, weights: Sequence[int]) -> None:
-        step = gcd(*weights)
-        self._weights = [weight // step for weight in weights]
-        self._total = sum(self._weights)
+        self._weights = weights
+        self._total = sum(weights)
         self._gained = [0] * len(weights)
 
     def next(self) -> int:
