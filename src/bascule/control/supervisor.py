@@ -98,6 +98,7 @@ class Supervisor:
         self._acme = Obtaining(launch, self._announcer, version)
         self._collector = Collector(self._fleet)
         self.health = HealthKeeper(launch.settings, self._secrets.resolve, partial(self._fleet.send, "health"))
+        self.discovery.on_nodes.append(self.health.discovered)
         self.questions = Questions(self._fleet)
         self._started = time.time()
 

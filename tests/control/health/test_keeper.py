@@ -8,6 +8,7 @@ from bascule.balance.node_health import Outcome
 from bascule.control.health.keeper import HealthKeeper
 from bascule.control.health.states import NOTHING, States
 from bascule.model.change import Change
+from bascule.model.discovery import DiscoveredNode
 from bascule.model.settings import Settings
 from bascule.observe.metrics import Metrics
 from bascule.snapshot.references import from_environment
@@ -122,6 +123,40 @@ def test_edits(raw_upstream: Callable[..., RawUpstream]) -> None:
         slow = {"active": {"type": "tcp", "healthy": {"interval": 1000}, "unhealthy": {"tcp_failures": 250}}}
         kept.take(("upstreams", "1", upstream(good, dead, checks=slow)))
         await eventually(lambda: not kept.unusable("upstreams/1"))
+
+    play(script)
+
+
+def test_nodes_of_services(raw_upstream: Callable[..., RawUpstream]) -> None:
+    good, dead = raw_upstream().port, free_port()
+    conf = {"service_name": "s", "discovery_type": "dns", "checks": QUICK}
+    key = "routes/1#upstream"
+
+    async def script(kept: Kept) -> None:
+        kept.keeper.discovered(key, (DiscoveredNode("127.0.0.1", good), DiscoveredNode("127.0.0.1", dead)))
+        kept.take(("routes", "1", {"uri": "/", "upstream": conf}))
+        await eventually(lambda: kept.unusable(key) == {f"127.0.0.1:{dead}"})
+        kept.keeper.discovered(key, (DiscoveredNode("127.0.0.1", good), DiscoveredNode("localhost", None)))
+        await eventually(lambda: not kept.unusable(key))
+        [entry] = kept.keeper.describe()
+        assert [(node["hostname"], node["port"]) for node in entry["nodes"]] == [("127.0.0.1", good), ("localhost", 80)]
+        kept.keeper.discovered(key, None)
+        assert kept.keeper.describe()[0]["nodes"] == []
+
+    play(script)
+
+
+def test_upstreams_of_plugins() -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    split = {"rules": [{"weighted_upstreams": [{"upstream": upstream(dead)}]}]}
+    key = "routes/1#plugins/traffic-split/rules/0/weighted_upstreams/0/upstream"
+
+    async def script(kept: Kept) -> None:
+        kept.take(("routes", "1", {"uri": "/", "plugins": {"traffic-split": split}}))
+        await eventually(lambda: kept.unusable(key) == {dead})
+        assert [entry["name"] for entry in kept.keeper.describe()] == [f"/{key}"]
+        kept.take(("routes", "1", {"uri": "/"}))
+        await eventually(lambda: not kept.known)
 
     play(script)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+from bascule.control.health.checked_upstreams import INLINE, checked_upstreams
 from bascule.control.health.checker import Checker
 from bascule.control.health.names import Names
 from bascule.control.health.prober import Prober
@@ -21,17 +22,18 @@ from bascule.control.health.questioner import Questioner
 from bascule.control.health.states import NOTHING, NodeNames, Report, States
 from bascule.control.health.tls_contexts import Pair, TlsContexts
 from bascule.model.change import Change
+from bascule.model.discovery import DiscoveredNode
 from bascule.model.settings import Settings
 from bascule.model.upstream import Upstream
 from bascule.net.dns import Resolver
 from bascule.observe.metrics import Metrics
+from bascule.snapshot.compiled_upstream import Node
 from bascule.snapshot.references import Resolve
-from bascule.snapshot.upstream_compiler import compile_upstream
+from bascule.snapshot.upstream_compiler import SECURE, compile_upstream
 
 log = logging.getLogger("bascule.health")
 
 TOLD = 100  # unhealthy nodes in the status
-INLINE = "#upstream"
 
 
 class HealthKeeper:
@@ -42,6 +44,8 @@ class HealthKeeper:
         self._resolve = resolve
         self._tell = tell
         self._checkers: dict[str, Checker] = {}
+        self._held: dict[tuple[str, str], frozenset[str]] = {}  # keys of what each resource holds
+        self._discovered: dict[str, Sequence[DiscoveredNode]] = {}
         self._pairs: dict[str, Pair] = {}  # client certificates by their ids in ssls
         self._untold: set[str] = set()
         self._probes: Counter[tuple[str, str]] = Counter()  # since the metrics were told: name, kind of result
@@ -75,6 +79,7 @@ class HealthKeeper:
         for checker in self._checkers.values():
             checker.close()
         self._checkers.clear()
+        self._held.clear()
         if self._prober is not None:
             await self._prober.close()
         if self._questioner is not None:
@@ -107,11 +112,39 @@ class HealthKeeper:
         for change in changes:
             if change.kind == "ssls":
                 self._take_pair(change)
-            for key, value in _upstreams(change):
+            item = change.kind, change.id
+            found = dict(checked_upstreams(change))
+            for key in self._held.get(item, frozenset()) - found.keys():
+                if (checker := self._checkers.get(key)) is not None:
+                    self._remove(key, checker)
+            if found:
+                self._held[item] = frozenset(found)
+            else:
+                self._held.pop(item, None)
+            for key, value in found.items():
                 try:
                     self._put(key, value)
                 except Exception:
                     log.exception("internal error in the health check of %s", key)
+
+    def discovered(self, key: str, nodes: Sequence[DiscoveredNode] | None) -> None:
+        """The nodes of an upstream that names a service, whenever they change; None: it doesn't name one any more.
+        `key`: with dots between the parts of a place inside a plugin's conf."""
+        holder, mark, where = key.partition("#")
+        key = holder + mark + where.replace(".", "/")
+        if nodes is None:
+            self._discovered.pop(key, None)
+        else:
+            self._discovered[key] = nodes
+        checker = self._checkers.get(key)
+        if checker is not None and checker.upstream.discovery_type is not None:
+            checker.take(checker.upstream, self._nodes(key, checker.upstream))
+
+    def _nodes(self, key: str, upstream: Upstream) -> Iterable[Node]:
+        if upstream.discovery_type is None:
+            return compile_upstream(upstream, key, None, None).nodes
+        port = 443 if upstream.scheme in SECURE else 80
+        return [Node(one.host, one.port or port, one.weight) for one in self._discovered.get(key, ())]
 
     def _take_pair(self, change: Change) -> None:
         value = change.value
@@ -122,21 +155,17 @@ class HealthKeeper:
                 self._pairs[change.id] = cert, key
 
     def _put(self, key: str, value: Any) -> None:
-        checker = self._checkers.get(key)
-        if not isinstance(value, dict) or not value.get("checks"):
-            if checker is not None:
-                self._remove(key, checker)
-            return
         try:
             upstream = Upstream.model_validate(value)
         except ValidationError:
             return
+        checker = self._checkers.get(key)
         if checker is not None and not checker.may_become(upstream):
             self._remove(key, checker)
             checker = None
         if checker is None:
             checker = self._checkers[key] = self._checker(key, upstream)
-        checker.take(upstream, compile_upstream(upstream, key, None, None).nodes)
+        checker.take(upstream, self._nodes(key, upstream))
 
     def _checker(self, key: str, upstream: Upstream) -> Checker:
         prober, questioner = self._make()
@@ -235,13 +264,3 @@ def _concerns(settings: Settings) -> tuple[Any, ...]:
         apisix.enable_resolv_search_opt,
         apisix.ssl.ssl_trusted_certificate,
     )
-
-
-def _upstreams(change: Change) -> Iterator[tuple[str, Any]]:
-    """(key, value) of the upstreams that a resource holds."""
-    value = change.value
-    if change.kind == "upstreams":
-        yield f"upstreams/{change.id}", value
-    elif change.kind in ("routes", "services"):
-        off = not isinstance(value, dict) or (change.kind == "routes" and value.get("status") == 0)
-        yield f"{change.kind}/{change.id}{INLINE}", None if off or value is None else value.get("upstream")
