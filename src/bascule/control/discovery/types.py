@@ -17,6 +17,8 @@ BUILT_IN = {
     "consul": "bascule.control.discovery.consul:Consul",
     "consul_kv": "bascule.control.discovery.consul_kv:ConsulKv",
     "kubernetes": "bascule.control.discovery.kubernetes:Kubernetes",
+    "eureka": "bascule.control.discovery.eureka:Eureka",
+    "nacos": "bascule.control.discovery.nacos:Nacos",
     "dns": "bascule.control.discovery.dns:Dns",
     "file": "bascule.control.discovery.file:File",
 }
