@@ -32,6 +32,7 @@ WHOLE_ROOM = {
     "control/test_soak.py",
     "control/health/test_health_checks.py",
     "engine/test_bad_upstreams.py",
+    "engine/test_failing_nodes.py",
     "engine/test_body_conditions.py",
     "engine/test_grpc.py",
     "engine/test_proxy_protocol.py",

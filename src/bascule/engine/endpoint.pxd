@@ -55,6 +55,7 @@ cdef class UpstreamPlan:
     cdef TlsClient tls              # None: it can't be used, and the error log says why
     cdef str refused_tls            # that reason
     cdef readonly frozenset passed_over     # indexes of nodes that get no requests at present (engine/node_states.py)
+    cdef public object guard        # engine/node_guards.py's NodeGuard; None: no node is out, and none is watched
     cdef public tuple observers     # of how each try went, see exchange.py's tell()
     cdef object __weakref__
     cdef int pick(self, object key, set tried)

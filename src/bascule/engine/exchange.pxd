@@ -64,6 +64,7 @@ cdef class Core:
     cdef bytes server_line              # "Server: ...\r\n"
     cdef bint show_upstream_status
     cdef long long gathered             # bytes of request bodies that copies of requests wait for
+    cdef readonly object guards         # engine/node_guards.py
     cdef dict tunnels                   # route id -> set of exchanges
     cdef object trusted                 # AddressSet or None: who may set X-Forwarded-*
     cdef readonly dict challenges       # path -> what a certificate authority wants to read there; None: none asks
@@ -284,6 +285,8 @@ cdef class Exchange:
     cdef int attempt(self)
     cdef double waited(self) noexcept
     cdef int tell(self, int status, int reason, bint sent)
+    cdef int other_node(self)
+    cdef int no_node(self)
     cdef int try_again(self, str cause, double wait_s)
     cdef bint retries_status(self, const char* p, Parsed* m)
     cdef int time_try(self)

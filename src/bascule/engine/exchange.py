@@ -692,12 +692,15 @@ class Exchange:
     def attempt(self) -> cython.int:
         """Picks a node and sends the request there."""
         self.told = False
-        self.node = self.upstream.pick(self.key, self.tried)
-        if self.node < 0 and self.tried is not None and self.upstream.retry is not None:
-            self.tried = None  # each had its turn: from the beginning, as often as there are retries
-            self.node = self.upstream.pick(self.key, None)
+        self.node = -1
+        if self.upstream.guard is not None:
+            self.node = self.upstream.guard.probe(self.upstream, self.tried)
         if self.node < 0:
-            return self.fail(502, "all upstream servers tried" if self.tried else "no upstream node has a weight")
+            self.node = self.upstream.pick(self.key, self.tried)
+        if self.node < 0 and self.tried is not None:
+            self.node = self.other_node()
+        if self.node < 0:
+            return self.no_node()
         self.endpoint = cython.cast(Endpoint, self.upstream.endpoints[self.node])
         self.addresses_left = self.endpoint.count - 1
         if self.endpoint.count == 0:
@@ -712,6 +715,30 @@ class Exchange:
             self.step_index = 0
             return self.run()
         return self.send_request()
+
+    @cython.cfunc
+    def other_node(self) -> cython.int:
+        """Every node that may be picked has failed this request: one that is passed over, else from the beginning."""
+        node: cython.int
+        if len(self.upstream.passed_over):
+            node = self.core.guards.last_resort(self.upstream, self.tried)
+            if node >= 0:
+                return node
+        if self.upstream.retry is None:
+            return -1
+        self.tried = None
+        return self.upstream.pick(self.key, None)
+
+    @cython.cfunc
+    def no_node(self) -> cython.int:
+        seconds: cython.double = 0
+        if self.upstream.guard is not None:
+            seconds = self.upstream.guard.closed_for(self.upstream)
+        if seconds <= 0:
+            return self.fail(502, "all upstream servers tried" if self.tried else "no upstream node has a weight")
+        self.failure = "the breakers of all upstream nodes are open"
+        headers = {"Content-Type": "text/html; charset=utf-8", "Retry-After": f"{int(seconds) + 1}"}
+        return self.respond(Response(503, page(503), headers), 0)
 
     def resolution_done(self):
         """The endpoint's name was looked up, or could not be."""
@@ -1005,7 +1032,7 @@ class Exchange:
             return 0
         self.told = True
         if sent:
-            seconds = (self.core.poller.now - self.t_sent) / 1e6
+            seconds = (self.core.poller.now - self.t_sent + 1) / 1e6  # 0 means that no connection was begun
         for observer in self.upstream.observers:
             try:
                 observer.outcome(self.upstream, self.node, status, reason, seconds)
@@ -1072,6 +1099,8 @@ class Exchange:
             return self.send_request()
         if len(self.upstream.observers):
             self.tell(0, reason, u is not None)
+        if self.upstream.guard is None:
+            core.guards.failed(self.upstream, self.node, reason, 0.0 if u is None else 1.0)
         if again and (repeats or unsent) and self.left > 0 and (silent if retry is None else retry.takes(reason)):
             if retry is None or retry.grant(core.poller.now):
                 self.note_try(str(status))

@@ -29,6 +29,7 @@ from cython.cimports.bascule.wire.target import TARGET_KEEP_ENCODED_SLASH, TARGE
 from cython.cimports.libc.stdlib import free, malloc
 from cython.cimports.libc.string import memcpy
 
+from bascule.engine.node_guards import NodeGuards
 from bascule.engine.node_states import NodeStates
 from bascule.engine.plan import chain_plan
 from bascule.engine.plugin_host import Hosts
@@ -150,7 +151,8 @@ class Engine(Core):
         self.upstream_plans = {}
         self.listeners = []
         self.node_states = NodeStates(worker_id)
-        self.on_plan = []
+        self.guards = NodeGuards(self.node_states, metrics, self.log)
+        self.on_plan = [self.guards.adopt]
         self.counters_table = counters
         self.metrics = metrics
         self.generation = 0

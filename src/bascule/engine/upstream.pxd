@@ -26,6 +26,7 @@ cdef class Http1Upstream(Upstream):
     cdef int feed_body(self, const char* p, Py_ssize_t n)
     cdef int ended(self, bint error)
     cdef int unpool(self)
+    cdef int time_sending(self)
     cdef int keep_trailers(self, bytes piece)
     cdef int whole(self, bint surplus)
     cdef bint lags(self) noexcept

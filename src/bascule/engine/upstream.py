@@ -411,17 +411,32 @@ class Http1Upstream(Upstream):
 
     @cython.cfunc
     def send_body(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
-        return self.send(p, n)
+        waiting: cython.int = self.wlen
+        if self.send(p, n) < 0:
+            return -1
+        if self.wlen and not waiting:
+            self.time_sending()
+        return 0
+
+    @cython.cfunc
+    def time_sending(self) -> cython.int:
+        """It takes no more for now: the limit of sending begins, unless that of connecting runs."""
+        if not self.connecting and (self.tls is None or self.tls.established):
+            self.poller.arm(self, self.plan.send_ms)
+        return 0
 
     @cython.cfunc
     def send_chunk(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
         head: cython.char[24]
         k: cython.int = chunk_head(head, n)
+        waiting: cython.int = self.wlen
         if n == 0:
             return 0
-        if self.send2(head, k, p, n) < 0:
+        if self.send2(head, k, p, n) < 0 or self.send(b"\r\n", 2) < 0:
             return -1
-        return self.send(b"\r\n", 2)
+        if self.wlen and not waiting:
+            self.time_sending()
+        return 0
 
     @cython.cfunc
     def end_body(self, chunked: cython.bint) -> cython.int:

@@ -13,6 +13,7 @@ from bascule.errors.sentences import Refused
 from bascule.model.attributes import Bool, Cert, Host, Id, Json, Key, Model, Resource, Str, TimeoutConf, Unique
 from bascule.model.health_check import Checks
 from bascule.model.node import NodeConf, Nodes
+from bascule.model.outlier_detection import NodeBreaker, OutlierDetection
 from bascule.model.retry_policy import RetryPolicy
 
 Positive = Annotated[int, Strict(), Field(ge=1)]
@@ -90,7 +91,9 @@ class Upstream(Resource):
     upstream_host: Host | None = None
     retries: NotNegative | None = None
     retry_timeout: Duration | None = None
-    retry_policy: RetryPolicy | None = None  # our own
+    retry_policy: RetryPolicy | None = None  # our own, as the next two
+    outlier_detection: OutlierDetection | None = None
+    breaker: NodeBreaker | None = None
     timeout: TimeoutConf | None = None
     tls: UpstreamTls | None = None
     keepalive_pool: KeepalivePool | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 from bascule.model.discovery import Service
 from bascule.model.health_check import PassiveCheck
+from bascule.model.outlier_detection import NodeBreaker, OutlierDetection
 from bascule.model.retry_policy import RetryPolicy
 from bascule.snapshot.timeout import Timeout
 
@@ -58,6 +59,8 @@ class CompiledUpstream:
     retries: int | None = None  # None: number of nodes - 1
     retry_timeout_s: float = 0.0  # 0: unlimited
     retry_policy: RetryPolicy | None = None
+    outlier_detection: OutlierDetection | None = None
+    breaker: NodeBreaker | None = None
     timeout: Timeout | None = None
     keepalive_size: int = 320
     keepalive_idle_s: float = 60.0

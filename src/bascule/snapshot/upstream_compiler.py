@@ -82,6 +82,8 @@ def compile_upstream(
         retries=conf.retries,
         retry_timeout_s=conf.retry_timeout or 0.0,
         retry_policy=conf.retry_policy,
+        outlier_detection=conf.outlier_detection,
+        breaker=conf.breaker,
         timeout=timeout_of(conf.timeout),
         keepalive_size=pool.size,
         keepalive_idle_s=pool.idle_timeout,

@@ -1,0 +1,89 @@
+"""Outlier detection: which nodes of an upstream fail so often that they are left out for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from bascule.engine.error_window import ErrorWindow
+from bascule.engine.suspension import Suspensions
+from bascule.model.outlier_detection import OutlierDetection
+
+# Reasons of engine/failure.pxd.
+NO_CONNECTION = frozenset({1, 2, 7})
+GATEWAY_ERRORS = frozenset({502, 503, 504})
+
+
+class _Streak:
+    """Failures of a node in a row, by kind."""
+
+    __slots__ = ("connect", "gateway", "server", "window")
+
+    def __init__(self, window: ErrorWindow | None) -> None:
+        self.connect = self.gateway = self.server = 0
+        self.window = window
+
+
+class Ejector:
+    """The nodes of one upstream, by name. Times are seconds of a monotonic clock."""
+
+    def __init__(self, conf: OutlierDetection) -> None:
+        self.conf = conf
+        self.suspensions = Suspensions(conf.base_ejection_time, conf.max_ejection_time)
+        self._streaks: dict[str, _Streak] = {}
+
+    def outcome(self, name: str, status: int, reason: int, now_s: float, nodes: int) -> str | None:
+        """Takes in how a try went (status 0: it failed for that reason). A sentence if that changes anything.
+        `nodes`: how many the upstream has that may get requests."""
+        failed = status == 0 or status >= 500
+        if name in self.suspensions.out:
+            return self._probed(name, reason in NO_CONNECTION if self._connects_only else failed, now_s)
+        streak = self._streaks.get(name)
+        if streak is None:
+            if not failed and self.conf.error_rate is None:
+                return None
+            streak = self._streaks[name] = _Streak(ErrorWindow(self.conf.error_rate) if self.conf.error_rate else None)
+        cause = self._cause(streak, status, reason, now_s)
+        if cause is None:
+            return None
+        out = len(self.suspensions.out)
+        # One node may always be ejected, where there is another.
+        if out + 1 >= nodes or (out and (out + 1) * 100 > nodes * self.conf.max_ejected_percent):
+            return None
+        del self._streaks[name]
+        seconds = self.suspensions.suspend(name, now_s)
+        return f"ejected for {seconds:g} s: {cause}"
+
+    def keep(self, names: Collection[str]) -> None:
+        """The upstream has these nodes now: others are forgotten."""
+        self.suspensions.keep(names)
+        self._streaks = {name: streak for name, streak in self._streaks.items() if name in names}
+
+    @property
+    def _connects_only(self) -> bool:
+        conf = self.conf
+        return not conf.consecutive_5xx and not conf.consecutive_gateway_errors and conf.error_rate is None
+
+    def _probed(self, name: str, failed: bool, now_s: float) -> str | None:
+        if not failed:
+            return "back: a request to it succeeded" if self.suspensions.succeeded(name, now_s) else None
+        seconds = self.suspensions.failed(name, now_s)
+        return f"ejected for another {seconds:g} s: a request that probed it failed" if seconds else None
+
+    def _cause(self, streak: _Streak, status: int, reason: int, now_s: float) -> str | None:
+        """Counts the try; why the node is to go, if it is."""
+        conf = self.conf
+        failed = status == 0 or status >= 500
+        streak.connect = streak.connect + 1 if status == 0 and reason in NO_CONNECTION else 0
+        streak.gateway = streak.gateway + 1 if status == 0 or status in GATEWAY_ERRORS else 0
+        streak.server = streak.server + 1 if failed else 0
+        often = streak.window is not None and streak.window.exceeds(failed, now_s)
+        if conf.consecutive_connect_failures and streak.connect >= conf.consecutive_connect_failures:
+            return "no connection could be made"
+        if conf.consecutive_gateway_errors and streak.gateway >= conf.consecutive_gateway_errors:
+            return f"{streak.gateway} gateway errors in a row"
+        if conf.consecutive_5xx and streak.server >= conf.consecutive_5xx:
+            return f"{streak.server} failures in a row"
+        return "too many of its requests failed" if often else None
+
+    def __repr__(self) -> str:
+        return f"<ejector {self.suspensions!r}>"

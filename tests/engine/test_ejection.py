@@ -1,0 +1,72 @@
+import pytest
+
+from bascule.engine.ejection import Ejector
+from bascule.model.outlier_detection import BY_DEFAULT, OutlierDetection
+
+CONNECT, CONNECT_TIMEOUT, CLOSED, READ_TIMEOUT, NO_ADDRESS = 1, 2, 3, 4, 7
+
+
+@pytest.mark.parametrize("reason", [CONNECT, CONNECT_TIMEOUT, NO_ADDRESS])
+def test_by_default_one_failed_connection_ejects(reason: int) -> None:
+    one = Ejector(BY_DEFAULT)
+    assert one.outcome("a:1", 0, reason, 0, 3) == "ejected for 10 s: no connection could be made"
+    assert list(one.suspensions.out) == ["a:1"]
+
+
+@pytest.mark.parametrize(("status", "reason"), [(500, 0), (503, 0), (0, CLOSED), (0, READ_TIMEOUT)])
+def test_by_default_nothing_else_does(status: int, reason: int) -> None:
+    one = Ejector(BY_DEFAULT)
+    assert [one.outcome("a:1", status, reason, 0, 3) for _ in range(50)] == [None] * 50
+    assert one.outcome("a:1", 0, CONNECT, 0, 3)
+
+
+def test_the_last_node_stays() -> None:
+    one = Ejector(BY_DEFAULT)
+    assert one.outcome("a:1", 0, CONNECT, 0, 1) is None
+    assert [bool(one.outcome(name, 0, CONNECT, 0, 3)) for name in ("a:1", "b:1", "c:1")] == [True, True, False]
+
+
+def test_the_most_that_may_be_ejected() -> None:
+    one = Ejector(OutlierDetection(max_ejected_percent=40))
+    assert [bool(one.outcome(f"{n}:1", 0, CONNECT, 0, 5)) for n in range(5)] == [True, True, False, False, False]
+    one = Ejector(OutlierDetection(max_ejected_percent=1))
+    assert [bool(one.outcome(f"{n}:1", 0, CONNECT, 0, 5)) for n in range(5)] == [True] + [False] * 4
+
+
+def test_a_probe_decides() -> None:
+    one = Ejector(BY_DEFAULT)
+    one.outcome("a:1", 0, CONNECT, 0, 2)
+    assert one.outcome("a:1", 0, CONNECT, 0.1, 2) is None  # several at once: one ejection
+    one.suspensions.probe("a:1", 10)
+    assert one.outcome("a:1", 0, CONNECT, 10, 2) == "ejected for another 20 s: a request that probed it failed"
+    one.suspensions.probe("a:1", 30)
+    assert one.outcome("a:1", 500, 0, 30, 2) == "back: a request to it succeeded"  # there was a connection
+    assert one.suspensions.out == {}
+
+
+@pytest.mark.parametrize(
+    ("conf", "outcomes"),
+    [
+        ({"consecutive_5xx": 3}, [(500, 0), (0, CLOSED), (503, 0)]),
+        ({"consecutive_gateway_errors": 2, "consecutive_5xx": 0}, [(500, 0), (502, 0), (200, 0), (503, 0), (0, 4)]),
+        ({"consecutive_5xx": 3}, [(500, 0), (500, 0), (404, 0), (500, 0), (500, 0), (500, 0)]),
+        ({"consecutive_connect_failures": 2}, [(0, CONNECT), (200, 0), (0, CONNECT), (0, CONNECT)]),
+        ({"error_rate": {"min_requests": 4}}, [(500, 0), (200, 0), (200, 0), (500, 0)]),
+    ],
+)
+def test_what_ejects(conf: dict[str, object], outcomes: list[tuple[int, int]]) -> None:
+    one = Ejector(OutlierDetection.model_validate(conf))
+    said = [one.outcome("a:1", status, reason, 0, 3) for status, reason in outcomes]
+    assert said[:-1] == [None] * (len(said) - 1)
+    assert said[-1] is not None
+    assert said[-1].startswith("ejected for 10 s: ")
+
+
+def test_nodes_that_are_gone() -> None:
+    one = Ejector(OutlierDetection())
+    for name in ("a:1", "b:1"):
+        for _ in range(4):
+            one.outcome(name, 500, 0, 0, 3)
+    one.keep(["b:1"])
+    assert one.outcome("a:1", 500, 0, 0, 3) is None
+    assert one.outcome("b:1", 500, 0, 0, 3)

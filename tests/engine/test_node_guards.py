@@ -1,0 +1,278 @@
+"""Ejection and breakers in an engine whose clock the tests move: what clients see, how many requests a node gets."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.engine.in_process import InProcess, engine_in_process
+from tests.servers.acting import ActingNode, ok, reset, status
+from tests.servers.ports import free_port
+from tests.servers.raw import RawClient
+
+
+class Clock:
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def served(clock: Clock) -> Iterator[InProcess]:
+    with engine_in_process() as one:
+        one.engine.guards.clock = clock
+        yield one
+
+
+@pytest.fixture
+def nodes() -> Iterator[list[ActingNode]]:
+    made = [ActingNode(), ActingNode(), ActingNode()]
+    yield made
+    for node in made:
+        node.stop()
+
+
+def route(served: InProcess, *addresses: str, **upstream: Any) -> None:
+    served.write("routes", "1", {"uri": "/*", "upstream": {"nodes": dict.fromkeys(addresses, 1), **upstream}})
+
+
+def statuses(served: InProcess, count: int, method: str = "GET", body: bytes = b"") -> list[int]:
+    def ask() -> list[int]:
+        with RawClient(served.port) as client:
+            return [client.request(method, "/", body=body).status for _ in range(count)]
+
+    return served.call(ask)
+
+
+def retries(served: InProcess) -> int:
+    number: int = served.engine.stats()["retries"]
+    return number
+
+
+def gauge(served: InProcess, node: str, state: str) -> float:
+    value: float = served.engine.guards._gauge.child(("routes/1#upstream", node, state)).value
+    return value
+
+
+def test_a_dead_node_costs_one_retry_each_time_it_is_probed(
+    served: InProcess, nodes: list[ActingNode], clock: Clock
+) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    route(served, dead, nodes[0].address, nodes[1].address)
+    for probes, wait_s in enumerate((10, 20, 40, 60, 60), 1):
+        assert statuses(served, 12) == [200] * 12
+        assert retries(served) == probes
+        assert gauge(served, dead, "ejected") == 1
+        clock.now_s += wait_s - 0.1
+        assert statuses(served, 6) == [200] * 6
+        assert retries(served) == probes
+        clock.now_s += 0.2
+    assert len(nodes[0].seen) == len(nodes[1].seen)
+
+
+def test_a_node_that_comes_back(served: InProcess, nodes: list[ActingNode], clock: Clock) -> None:
+    port = free_port()
+    route(served, f"127.0.0.1:{port}", nodes[0].address)
+    assert statuses(served, 4) == [200] * 4
+    late = ActingNode(port=port)
+    try:
+        assert statuses(served, 4) == [200] * 4
+        assert late.seen == []
+        clock.now_s += 10
+        assert statuses(served, 9) == [200] * 9
+        assert 4 <= len(late.seen) <= 5
+        assert retries(served) == 1
+        assert gauge(served, late.address, "ejected") == 0
+    finally:
+        late.stop()
+
+
+def test_posts_are_sent_elsewhere_as_well(served: InProcess, nodes: list[ActingNode]) -> None:
+    route(served, f"127.0.0.1:{free_port()}", nodes[0].address)
+    assert statuses(served, 6, "POST", b"hello") == [200] * 6
+    assert [request.body for request in nodes[0].seen] == [b"hello"] * 6
+
+
+def test_the_only_node_is_never_ejected(served: InProcess) -> None:
+    port = free_port()
+    route(served, f"127.0.0.1:{port}")
+    assert statuses(served, 3) == [502] * 3
+    late = ActingNode(port=port)
+    try:
+        assert statuses(served, 3) == [200] * 3
+    finally:
+        late.stop()
+
+
+def test_all_nodes_dead_and_back(served: InProcess) -> None:
+    ports = [free_port(), free_port()]
+    route(served, *(f"127.0.0.1:{port}" for port in ports))
+    assert statuses(served, 6) == [502] * 6
+    late = [ActingNode(port=port) for port in ports]
+    try:
+        assert statuses(served, 6) == [200] * 6
+    finally:
+        for node in late:
+            node.stop()
+
+
+def test_an_ejected_node_is_the_last_resort(served: InProcess, nodes: list[ActingNode]) -> None:
+    port = free_port()
+    route(served, f"127.0.0.1:{port}", nodes[0].address)
+    assert statuses(served, 4) == [200] * 4
+    late = ActingNode(port=port)
+    try:
+        nodes[0].play(reset)
+        assert statuses(served, 1) == [200]
+        assert len(late.seen) == 1
+    finally:
+        late.stop()
+
+
+def test_an_edit_keeps_what_is_known(served: InProcess, nodes: list[ActingNode]) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    route(served, dead, nodes[0].address)
+    statuses(served, 4)
+    route(served, dead, nodes[0].address, nodes[1].address)
+    assert statuses(served, 9) == [200] * 9
+    assert retries(served) == 1
+    route(served, nodes[0].address, nodes[1].address)
+    assert statuses(served, 4) == [200] * 4
+    assert served.engine.node_states.passed_over("routes/1#upstream") == {}
+
+
+def test_nodes_in_reserve_are_not_probed_by_requests(served: InProcess, nodes: list[ActingNode], clock: Clock) -> None:
+    port = free_port()
+    first = {"host": "127.0.0.1", "port": nodes[0].port, "weight": 1}
+    reserve = {"host": "127.0.0.1", "port": port, "weight": 1, "priority": -1}
+    served.write("routes", "1", {"uri": "/*", "upstream": {"nodes": [first, reserve]}})
+    nodes[0].play(reset)
+    assert statuses(served, 3) == [502, 200, 200]
+    late = ActingNode(port=port)
+    try:
+        clock.now_s += 11
+        assert statuses(served, 5) == [200] * 5
+        assert late.seen == []
+    finally:
+        late.stop()
+
+
+def test_switched_off(served: InProcess, nodes: list[ActingNode]) -> None:
+    off = {"consecutive_connect_failures": 0}
+    route(served, f"127.0.0.1:{free_port()}", nodes[0].address, outlier_detection=off)
+    assert statuses(served, 10) == [200] * 10
+    assert retries(served) >= 5
+
+
+def test_outlier_detection(served: InProcess, nodes: list[ActingNode], clock: Clock) -> None:
+    nodes[0].usual = status(500)
+    route(served, nodes[0].address, nodes[1].address, outlier_detection={"consecutive_5xx": 3})
+    assert sorted(statuses(served, 20)) == [200] * 17 + [500] * 3
+    clock.now_s += 10
+    assert sorted(statuses(served, 10)) == [200] * 9 + [500]  # the probe
+    nodes[0].usual = ok
+    clock.now_s += 20
+    assert statuses(served, 9) == [200] * 9
+    assert len(nodes[0].seen) >= 8
+
+
+def test_outlier_detection_hears_of_retried_statuses(served: InProcess, nodes: list[ActingNode]) -> None:
+    nodes[0].usual = status(503)
+    route(
+        served,
+        nodes[0].address,
+        nodes[1].address,
+        outlier_detection={"consecutive_gateway_errors": 2},
+        retry_policy={"on": [503], "budget": {"min_per_second": 100}},
+    )
+    assert statuses(served, 20) == [200] * 20
+    assert len(nodes[0].seen) == 2
+
+
+BREAKER = {"failures": 2, "open": 10}
+
+
+def test_open_breakers_answer_at_once(served: InProcess, nodes: list[ActingNode], clock: Clock) -> None:
+    for node in nodes[:2]:
+        node.usual = status(500)
+    route(served, nodes[0].address, nodes[1].address, breaker=BREAKER)
+    assert statuses(served, 10) == [500] * 4 + [503] * 6
+    assert (len(nodes[0].seen), len(nodes[1].seen)) == (2, 2)
+    assert gauge(served, nodes[0].address, "open") == 1
+    [answer] = served.get("/")
+    assert (answer.status, answer.header("Retry-After")) == (503, "11")
+    clock.now_s += 9
+    [answer] = served.get("/")
+    assert (answer.status, answer.header("Retry-After")) == (503, "2")
+    clock.now_s += 1
+    assert sorted(statuses(served, 6)) == [500] * 2 + [503] * 4  # one probe each
+    nodes[0].usual = ok
+    clock.now_s += 20
+    assert sorted(statuses(served, 6)) == [200] * 5 + [500]
+    assert gauge(served, nodes[0].address, "open") == gauge(served, nodes[0].address, "half_open") == 0
+
+
+def test_one_probe_at_a_time(served: InProcess, nodes: list[ActingNode], clock: Clock) -> None:
+    go = threading.Event()
+
+    def late(connection: Any, request: Any) -> None:
+        assert go.wait(10)
+        ok(connection, request)
+
+    node = nodes[0]
+    route(served, node.address, breaker={**BREAKER, "successes": 2})
+    node.play(reset, status(503))
+    assert statuses(served, 3) == [502, 503, 503]
+    clock.now_s += 10
+    node.play(late)
+
+    def ask() -> list[int]:
+        with RawClient(served.port) as probing, RawClient(served.port) as other:
+            probing.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            node.wait_seen(1)
+            meanwhile = [other.request("GET", "/").status for _ in range(3)]
+            go.set()
+            return [*meanwhile, probing.read_response().status, *(other.request("GET", "/").status for _ in range(3))]
+
+    assert served.call(ask) == [503] * 3 + [200] * 4
+    assert len(node.seen) == 4
+
+
+def test_a_breaker_spares_its_node_while_others_serve(served: InProcess, nodes: list[ActingNode]) -> None:
+    nodes[0].usual = reset
+    route(served, *(node.address for node in nodes), breaker=BREAKER)
+    assert statuses(served, 30) == [200] * 30
+    assert len(nodes[0].seen) == 2
+
+
+def test_a_breaker_can_be_taken_away(served: InProcess, nodes: list[ActingNode]) -> None:
+    nodes[0].play(status(500), status(500))
+    route(served, nodes[0].address, breaker=BREAKER)
+    assert statuses(served, 3) == [500, 500, 503]
+    route(served, nodes[0].address)
+    assert statuses(served, 3) == [200] * 3
+
+
+def test_an_upstream_that_is_well_has_no_guard(served: InProcess, nodes: list[ActingNode], clock: Clock) -> None:
+    port = free_port()
+    route(served, f"127.0.0.1:{port}", nodes[0].address)
+    late = None
+    try:
+        statuses(served, 4)
+        [plan] = served.engine.node_states.plans("routes/1#upstream")
+        assert len(plan.observers) == 1
+        assert plan.guard is plan.observers[0]
+        late = ActingNode(port=port)
+        clock.now_s += 10
+        statuses(served, 4)
+        assert (plan.guard, plan.observers) == (None, ())
+    finally:
+        if late is not None:
+            late.stop()
