@@ -68,7 +68,7 @@ class LeastConn(Picker):
     def key_of(self, place: cython.int) -> cython.double:
         if self.over[place]:
             return INFINITY
-        return (self.member(place).load.own[0] + 1) / self.weight[place]
+        return (self.member(place).load.mine() + 1) / self.weight[place]
 
     def changed(self):
         place: cython.int

@@ -4,6 +4,9 @@ from libc.stdint cimport int32_t, uint64_t
 cdef class Watcher:
     cdef int load_changed(self, int place) noexcept
 
+cdef enum:
+    HELD = 1 << 30                  # in a cell: the process measures this node
+
 # Measurements of one node, shared by the balancers of successive configurations and, for those that ask for it, by all
 # processes: then the pointers lead into shared memory, where each process has a cell of its own.
 cdef class Load:
@@ -17,6 +20,7 @@ cdef class Load:
     cdef readonly object table      # keeps what the pointers lead to; None: nothing is shared
     cdef Watcher watcher            # the newest balancer that must hear of each change
     cdef int place                  # in it
+    cdef int mine(self) noexcept            # requests under way of this process
     cdef void began(self) noexcept
     cdef void ended(self) noexcept
     cdef long long total(self) noexcept     # requests under way of all processes

@@ -15,6 +15,7 @@ class Watcher:
 
 
 @cython.final
+@cython.no_gc_clear
 @cython.cclass
 class Load:
     """Of one node. Nothing is locked: a cell has one writer, and a moving average is one word."""
@@ -26,7 +27,8 @@ class Load:
         self.response = cython.address(self.private)
 
     def share(self, table, cells: cython.size_t, column: cython.int, width: cython.size_t, response: cython.size_t):
-        """From now on it is measured together with other processes: addresses in `table`'s memory."""
+        """From now on it is measured together with other processes: addresses in `table`'s memory, where the own cell
+        is HELD until this object ends."""
         active: int32_t = self.own[0]
         self.table = table
         self.cells = cython.cast(cython.pointer(int32_t), cells)
@@ -35,15 +37,23 @@ class Load:
         self.width = cython.cast(cython.pointer(int32_t), width)
         self.response = cython.cast(cython.pointer(uint64_t), response)
 
+    def __dealloc__(self):
+        self.own[0] = 0
+
     @property
     def active(self):
         """Requests of this process under way."""
-        return self.own[0]
+        return self.mine()
 
     @property
     def all_active(self):
         """Requests of all processes under way, as far as they share."""
         return self.total()
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def mine(self) -> cython.int:
+        return self.own[0] & (HELD - 1)
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -55,7 +65,7 @@ class Load:
     @cython.cfunc
     @cython.exceptval(check=False)
     def ended(self) -> cython.void:
-        if self.own[0] > 0:
+        if self.mine() > 0:
             self.own[0] -= 1
             if self.watcher is not None:
                 self.watcher.load_changed(self.place)
@@ -66,11 +76,11 @@ class Load:
         i: cython.int
         sum: cython.longlong = 0
         for i in range(self.width[0]):
-            sum += self.cells[i]
+            sum += self.cells[i] & (HELD - 1)
         return sum
 
     def __repr__(self):
-        return f"Load({self.own[0]} of {self.total()} active)"
+        return f"Load({self.mine()} of {self.total()} active)"
 
 
 @cython.final

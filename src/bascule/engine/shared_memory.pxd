@@ -1,4 +1,4 @@
-# 128-bit compare-and-swap, a shared mapping and the clock, for shared_counters.py (pure-Python mode can't declare C).
+# 128-bit compare-and-swap, a shared mapping and the clock, for shared_counters.py and load_table.py (pure-Python mode can't declare C).
 from libc.stdint cimport uint64_t
 
 cdef extern from *:
@@ -29,6 +29,11 @@ cdef extern from *:
     }
     static inline uint64_t load_word(uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static inline uint64_t add_word(uint64_t *p, uint64_t n) { return __atomic_add_fetch(p, n, __ATOMIC_RELAXED); }
+    /* If *p is `old`: store `new_` and return 1, else 0. Full barrier. */
+    static inline int cas_word(uint64_t *p, uint64_t old, uint64_t new_) {
+        return __atomic_compare_exchange_n(p, &old, new_, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    }
+    static inline void full_barrier(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
     static inline uint64_t now_ms(void) {
         struct timespec t;
         clock_gettime(CLOCK_MONOTONIC, &t);
@@ -44,6 +49,8 @@ cdef extern from *:
     bint cas16(uint64_t* p, uint64_t* lo, uint64_t* hi, uint64_t new_lo, uint64_t new_hi) noexcept nogil
     uint64_t load_word(uint64_t* p) noexcept nogil
     uint64_t add_word(uint64_t* p, uint64_t n) noexcept nogil
+    bint cas_word(uint64_t* p, uint64_t old, uint64_t new_) noexcept nogil
+    void full_barrier() noexcept nogil
     uint64_t now_ms() noexcept nogil
     void* map_shared(int fd, uint64_t n) noexcept nogil
     void unmap_shared(void* p, uint64_t n) noexcept nogil
