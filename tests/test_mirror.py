@@ -35,6 +35,7 @@ WHOLE_ROOM = {
     "engine/test_failing_nodes.py",
     "engine/test_body_conditions.py",
     "engine/test_grpc.py",
+    "engine/test_p2c_over_workers.py",
     "engine/test_proxy_protocol.py",
     "engine/test_proxy_to_upstreams.py",
     "engine/test_held_responses.py",

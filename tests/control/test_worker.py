@@ -16,6 +16,7 @@ from bascule.control.channel import Channel
 from bascule.control.configuration import pack
 from bascule.control.handover import Offer, address_of, send_offer
 from bascule.control.worker_slot import COMMAND
+from bascule.engine.load_table import LoadTable
 from bascule.engine.shared_counters import SharedCounters
 from bascule.model.change import Change
 from bascule.model.engine_settings import EngineSettings
@@ -60,12 +61,14 @@ def play(
             listener.setblocking(False)
             port = listener.getsockname()[1]
             counters = SharedCounters.create(1 << 16)
-            process = spawn(theirs.fileno(), listener.fileno(), counters.fd)
+            loads = LoadTable.create()
+            process = spawn(theirs.fileno(), listener.fileno(), counters.fd, loads.fd)
             boot = Boot(
                 worker_id=0,
                 settings=EngineSettings(**{"access_log_path": str(tmp_path / "access.log"), **settings}),
                 sockets=(Socket(listener.fileno(), port, False),),
                 counters_fd=counters.fd,
+                loads_fd=loads.fd,
                 enabled=None,
                 user_plugins=(),
                 folder=str(tmp_path),

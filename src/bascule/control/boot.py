@@ -39,6 +39,7 @@ class Boot:
     settings: EngineSettings
     sockets: tuple[Socket, ...]
     counters_fd: int
+    loads_fd: int
     enabled: tuple[str, ...] | None
     user_plugins: tuple[str, ...]
     folder: str

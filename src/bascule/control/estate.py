@@ -9,6 +9,7 @@ import socket
 from bascule.control.handover import Offer
 from bascule.control.http_service import HttpService
 from bascule.control.listening import Listening
+from bascule.engine.load_table import LoadTable
 from bascule.engine.shared_counters import SharedCounters
 
 log = logging.getLogger("bascule.supervisor")
@@ -21,6 +22,7 @@ class Estate:
         self.listening = Listening()
         self.services: dict[str, HttpService] = {}
         self.counters = counters
+        self.loads = LoadTable.create()  # of this gateway's own workers
         self.notify = notify
         self._version = version
 

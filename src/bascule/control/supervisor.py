@@ -124,7 +124,7 @@ class Supervisor:
         await self._announcer.applied(revision)
 
     def _fds(self, worker: int) -> tuple[int, ...]:
-        return (*self._listening.fds(worker), self._estate.counters.fd)
+        return (*self._listening.fds(worker), self._estate.counters.fd, self._estate.loads.fd)
 
     def _boot(self, worker: int) -> Boot:
         settings = self.settings
@@ -134,6 +134,7 @@ class Supervisor:
             settings=self._launch.engine(self._version),
             sockets=self._listening.of(worker),
             counters_fd=self._estate.counters.fd,
+            loads_fd=self._estate.loads.fd,
             enabled=self._enabled,
             user_plugins=self._launch.user_plugins,
             folder=self._launch.folder,
@@ -551,6 +552,7 @@ class Supervisor:
 
     def _on_end(self, slot: WorkerSlot) -> None:
         self._collector.forget(slot)
+        self._estate.loads.sweep()
         self._announcer.advance()
 
     def _not_ready(self) -> str | None:

@@ -23,6 +23,7 @@ from bascule.control.health.reporter import HealthReporter
 from bascule.control.logs import set_up
 from bascule.control.orphans import SERVE_ON_S, mark_serving, wait_for_successor
 from bascule.engine.live_trace import open_trace
+from bascule.engine.load_table import LoadTable
 from bascule.engine.log_writer import LogWriter
 from bascule.engine.server import Engine
 from bascule.engine.shared_counters import SharedCounters
@@ -62,6 +63,7 @@ class Worker:
             loop=loop,
             settings=boot.settings,
             counters=SharedCounters.attach(boot.counters_fd),
+            loads=LoadTable.attach(boot.loads_fd),
             metrics=self._metrics,
             access_log=self._writer,
             worker_id=boot.worker_id,

@@ -16,7 +16,6 @@ the other and gives way. Two processes that put the same node into different row
 each looks for the other after it has put its own.
 """
 
-import contextlib
 import fcntl
 import os
 from hashlib import blake2b
@@ -94,24 +93,36 @@ class LoadTable:
 
     def take_column(self):
         i: cython.int
-        with self.alone():
+        fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, self.columns)  # one at a time
+        try:
             for i in range(self.columns):
                 if self.lock(i):
                     self.clear(i)
                     if i >= self.width[0]:
                         self.width[0] = i + 1
                     self.column = i
-                    return
+                    break
+            self.clear_left()
+        finally:
+            fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, self.columns)
 
     def sweep(self):
-        """Clears what processes that are gone left. Returns how many there were."""
+        """Clears what processes that are gone left. Returns how many there were; 0 also when another process is at it
+        just now, for which nobody waits: it might be stopped."""
+        if not self.lock(self.columns):
+            return 0
+        try:
+            return self.clear_left()
+        finally:
+            fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, self.columns)
+
+    def clear_left(self):
         i: cython.int
         found: cython.int = 0
-        with self.alone():
-            for i in range(self.width[0]):
-                if i != self.column and self.lock(i):
-                    found += self.clear(i) > 0
-                    fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, i)
+        for i in range(self.width[0]):
+            if i != self.column and self.lock(i):
+                found += self.clear(i) > 0
+                fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, i)
         return found
 
     def lock(self, column):
@@ -121,15 +132,6 @@ class LoadTable:
         except (BlockingIOError, PermissionError):
             return False
         return True
-
-    @contextlib.contextmanager
-    def alone(self):
-        """Columns are taken and swept by one process at a time."""
-        fcntl.lockf(self.fd, fcntl.LOCK_EX, 1, self.columns)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, self.columns)
 
     @cython.cfunc
     @cython.exceptval(check=False)

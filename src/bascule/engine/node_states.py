@@ -13,10 +13,13 @@ from weakref import WeakSet
 
 from bascule.balance.balancer import make_balancer
 from bascule.balance.member import Load
+from bascule.engine.load_table import LoadTable
 
 # What is known of an upstream that nobody uses is forgotten after this time, once there are many such.
 KEPT_S = 600.0
 MANY = 256
+# Types of balancers that measure nodes together with the other workers.
+SHARED = ("p2c", "ewma")
 
 
 @dataclass(slots=True, eq=False)
@@ -57,9 +60,11 @@ class UpstreamState:
 class NodeStates:
     """One per engine."""
 
-    __slots__ = ("_start", "_sweep_at", "_upstreams")
+    __slots__ = ("_start", "_sweep_at", "_table", "_upstreams")
 
-    def __init__(self, worker: int = 0) -> None:
+    def __init__(self, worker: int = 0, table: LoadTable | None = None) -> None:
+        """`table`: where nodes are measured together with other workers; None: by this one alone."""
+        self._table = table
         # So far apart that any number of workers begin evenly spread (the golden ratio).
         self._start = worker * 0.6180339887498949 % 1.0
         self._upstreams: dict[str, UpstreamState] = {}
@@ -105,7 +110,11 @@ class NodeStates:
             if not state.loads[name].active:
                 del state.loads[name]
         weights = [(node.weight, node.priority) for node in nodes]
-        return make_balancer(upstream.type, weights, names, loads=state.loads, start=self._start)
+        made = make_balancer(upstream.type, weights, names, loads=state.loads, start=self._start)
+        if upstream.type in SHARED and self._table is not None:
+            for name, load in state.loads.items():
+                self._table.share(upstream.key, name, load)
+        return made
 
     def plans(self, upstream_key: str) -> Iterator[Any]:
         """The plans alive of an upstream."""

@@ -130,6 +130,7 @@ class Engine(Core):
         settings,
         counters,
         metrics,
+        loads=None,
         access_log=None,
         worker_id=0,
         plugin_attr=None,
@@ -150,7 +151,7 @@ class Engine(Core):
         self.endpoints = {}
         self.upstream_plans = {}
         self.listeners = []
-        self.node_states = NodeStates(worker_id)
+        self.node_states = NodeStates(worker_id, loads)
         self.guards = NodeGuards(self.node_states, metrics, self.log)
         self.on_plan = [self.guards.adopt]
         self.counters_table = counters

@@ -1,4 +1,5 @@
-# 128-bit compare-and-swap, a shared mapping and the clock, for shared_counters.py and load_table.py (pure-Python mode can't declare C).
+# 64- and 128-bit compare-and-swap, a shared mapping and the clock, for shared_counters.py and load_table.py:
+# pure-Python mode cannot declare C.
 from libc.stdint cimport uint64_t
 
 cdef extern from *:
