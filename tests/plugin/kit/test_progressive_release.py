@@ -163,3 +163,21 @@ def test_before_it_began_nobody_gets_the_canary() -> None:
     assert fresh.follow() == 0
     fresh.count(True, True, None)
     assert repr(fresh) == "<release attempt 0 step 0 running 0%>"
+
+
+def test_windows_leave_nothing_behind() -> None:
+    scene = Scene()
+    scene.serve(3000)
+    scene.time += 1000
+    alive = [key for key, (_, end) in scene.counters.values.items() if end > scene.time]
+    assert len([key for key in alive if "/closed/" in key or "/w/" in key]) == 0
+    assert len(alive) < 20
+
+
+def test_whoever_is_killed_while_closing_a_window_holds_nobody_up() -> None:
+    scene = Scene()
+    scene.counters.incr("p/0/closed/0", 1, scene.workers[0]._life_s)
+    scene.serve(400)
+    assert (scene.both("weight"), scene.both("state")) == (10, "waiting")
+    scene.serve(90)
+    assert scene.both("weight") == 50

@@ -5,7 +5,8 @@ it, and so counts to 1, is the one that made it happen: no two workers take one 
 Since when it exists is told by the counter's own window, whose clock all workers share. Under the prefix:
 
     N/begun/S       attempt N is at step S or later; S = number of steps: it is complete
-    N/window/W      window W, in which both versions are compared, has begun
+    N/window        number of the window in which both versions are compared now
+    N/closed/W      window W is over, the next one has begun; forgotten soon, since there are many
     N/good/S        how many windows of step S the canary was within its bounds
     N/back          attempt N was rolled back; its count tells why
     N/w/W/…         what was counted in window W; N/stable/… the stable version's of all windows that were closed
@@ -62,6 +63,7 @@ class ProgressiveRelease:
         self._now = now
         self.begun = False
         self._seen_alive = -1
+        self._life_s = plan.window_s * 2 * LONGEST_WINDOW + 60  # of what belongs to one window
         self.attempt = 0
         self.step = 0
         self.weight = 0.0
@@ -142,10 +144,10 @@ class ProgressiveRelease:
         bounds, window_s = self._plan.bounds, self._plan.window_s
         if bounds is None or self._stats is None:
             return
-        age_s = self._age_s(self._key(f"window/{self._window}"))
+        age_s = self._age_s(self._key(f"closed/{self._window - 1}"), self._life_s)
         if self._stats[True].requests < bounds.min_requests:
             if age_s >= window_s * LONGEST_WINDOW:
-                self._close_window(None)
+                self._close_window()
             return
         canary, stable = self._stats[True].read(), self._stats[False].read()
         base = stable if stable.requests >= bounds.min_requests else stable + self._stable_so_far().read()
@@ -159,12 +161,14 @@ class ProgressiveRelease:
         elif age_s >= window_s:
             self._close_window(stable)
 
-    def _close_window(self, stable: VersionStats | None) -> None:
-        """stable None: it had too few requests to say anything."""
-        good, so_far = self._key(f"good/{self.step}"), self._stable_so_far()
-        if self._claim(f"{self.attempt}/window/{self._window + 1}") and stable is not None:
-            self._counters.incr(good, 1, KEPT_S)
-            so_far.take(stable)
+    def _close_window(self, stable: VersionStats | None = None) -> None:
+        """stable: of a window in which the canary was within its bounds."""
+        if self._counters.incr(self._key(f"closed/{self._window}"), 1, self._life_s)[0] == 1:
+            # Should this process end right here, the window goes on until that is forgotten.
+            self._counters.incr(self._key("window"), 1, KEPT_S)
+            if stable is not None:
+                self._counters.incr(self._key(f"good/{self.step}"), 1, KEPT_S)
+                self._stable_so_far().take(stable)
         self._catch_up()
 
     def _go_on(self, events: list[Event]) -> None:
@@ -174,9 +178,7 @@ class ProgressiveRelease:
                 events.append(Event(f"complete: {self._plan.steps[-1].weight:g}% of the requests from now on"))
             else:
                 events.append(Event(f"goes on: {self._told(following)}"))
-            self._claim(
-                f"{self.attempt}/window/{self._window + 1}"
-            )  # what was counted at one weight says little of another
+            self._close_window()  # what was counted at one weight says little of another
         self._catch_up()
 
     def _told(self, step: int) -> str:
@@ -188,24 +190,22 @@ class ProgressiveRelease:
         get, steps = self._counters.get, self._plan.steps
         while get(f"{self._prefix}{self.attempt + 1}/begun/0"):
             self.attempt += 1
-            self.step = self._window = 0
+            self.step = 0
         while self.step < len(steps) and get(self._key(f"begun/{self.step + 1}")):
             self.step += 1
-        while get(self._key(f"window/{self._window + 1}")):
-            self._window += 1
+        self._window = get(self._key("window"))
         back = get(self._key("back"))
         self.rolled_back = REASONS[back % SECOND_REASON == 0] if back else None
         self.good = get(self._key(f"good/{min(self.step, len(steps) - 1)}")) > 0
         self.weight = 0.0 if back else steps[min(self.step, len(steps) - 1)].weight
         watched = [f"{self._prefix}{self.attempt + 1}/begun/0"]
         if not back and self.step < len(steps):
-            watched += [self._key("back"), self._key(f"begun/{self.step + 1}"), self._key(f"window/{self._window + 1}")]
+            watched += [self._key("back"), self._key(f"begun/{self.step + 1}")]
         self._watched = tuple(watched)
         self._stats = None
         if self._plan.bounds is not None and not back and self.step < len(steps):
-            life_s = self._plan.window_s * (LONGEST_WINDOW + 1) + 60
             stable, canary = (
-                SharedStats(self._counters, self._key(f"w/{self._window}/{version}/"), life_s)
+                SharedStats(self._counters, self._key(f"w/{self._window}/{version}/"), self._life_s)
                 for version in ("stable", "canary")
             )
             self._stats = (stable, canary)
@@ -224,9 +224,9 @@ class ProgressiveRelease:
         """Whether it happens now, and by this worker."""
         return self._counters.incr(f"{self._prefix}{name}", 1, KEPT_S)[0] == 1
 
-    def _age_s(self, key: str) -> float:
+    def _age_s(self, key: str, life_s: float = KEPT_S) -> float:
         """Since it was first asked for or made."""
-        return KEPT_S - self._counters.incr(key, 0, KEPT_S)[1]
+        return life_s - self._counters.incr(key, 0, life_s)[1]
 
     def _is_alive(self) -> bool:
         lately = int(self._now() / ALIVE_S)
