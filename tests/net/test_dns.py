@@ -252,3 +252,29 @@ def same_port(first: RawUpstream, start: Callable[..., RawUpstream], host: str, 
     upstream = start(answers(response(name)), host=host, port=first.port)
     assert upstream.port == first.port
     return upstream
+
+
+def test_what_nobody_uses_is_not_looked_up_any_more() -> None:
+    class Node:
+        host = "a.test"
+
+        def resolved(self, hosts: list[str]) -> list[object]:
+            return []
+
+        unresolved = resolved
+
+    async def script(resolver: Resolver) -> None:
+        node = Node()
+        resolver.look_up(node)
+        resolver.look_up(node)
+        assert len(resolver._tasks) == 1
+        del node
+        async with asyncio.timeout(20):
+            while resolver._tasks:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(script(Resolver(loop, hosts={"a.test": ["127.0.0.1"]})))
+    finally:
+        loop.close()

@@ -46,6 +46,7 @@ def set_gateway_metrics(
     gauge("bascule_config_refused", "Resources, or parts of them, that are refused", refused)
     gauge("bascule_config_errors", "Changes of the configuration that brought errors, since the start", reload_errors)
     gauge("bascule_upstream_failures", "Tries at an upstream that failed", fleet.total("upstream_failures"))
+    gauge("bascule_upstream_endpoints", "Addresses of nodes that workers hold", fleet.total("endpoints"))
     gauge("bascule_upstream_retries", "Tries that were repeated", fleet.total("retries"))
     gauge("bascule_shared_counter_evictions", "Rate-limit counters given up because their place was full", evictions)
     gauge("bascule_refused_heads", "Requests whose head was refused", fleet.total("refused_heads"))

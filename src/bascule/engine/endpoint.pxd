@@ -7,6 +7,7 @@ from bascule.wire.head cimport Head
 # One server address "host:port" as this worker sees it; shared by all upstreams that name it, kept over
 # configuration changes.
 cdef class Endpoint:
+    cdef object __weakref__
     cdef readonly str host
     cdef readonly int port
     cdef Address* addresses

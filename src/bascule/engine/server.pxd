@@ -7,7 +7,7 @@ from bascule.engine.access_log cimport AccessLog
 from bascule.engine.plan cimport ChainPlan, RoutePlan
 
 cdef class Engine(Core):
-    cdef dict endpoints             # (host, port) -> Endpoint
+    cdef object endpoints           # (host, port, secure) -> Endpoint; weak: gone with the last plan and connection
     cdef dict upstream_plans        # not by route: routes with the same upstream and timeouts share one
     cdef ChainPlan global_chain_plan
     cdef object global_chain

@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import logging
 import time
+from weakref import WeakValueDictionary
 
 import cython
 from cython.cimports.bascule.engine.access_log import AccessLog
@@ -148,7 +149,7 @@ class Engine(Core):
             raise MemoryError
         self.spare = []
         self.tunnels = {}
-        self.endpoints = {}
+        self.endpoints = WeakValueDictionary()
         self.upstream_plans = {}
         self.listeners = []
         self.node_states = NodeStates(worker_id, loads)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakSet, ref
 
 MIN_TTL_S = 1.0
 MAX_TTL_S = 3600.0
@@ -77,35 +78,44 @@ class Resolver:
         self._hosts = hosts
         self._dns: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._known: dict[int, Named] = {}
+        self._known: WeakSet[Named] = WeakSet()
 
     def look_up(self, named: Named) -> None:
-        """Finds addresses for `named` and keeps them fresh from then on."""
-        if id(named) in self._known:
+        """Finds addresses for `named` and keeps them fresh for as long as somebody uses it."""
+        if named in self._known:
             return
-        self._known[id(named)] = named
-        task = self._loop.create_task(self._keep_fresh(named), name=f"dns {named.host}")
+        self._known.add(named)
+        task = self._loop.create_task(self._keep_fresh(ref(named)), name=f"dns {named.host}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _keep_fresh(self, named: Named) -> None:
+    async def _keep_fresh(self, known: ref[Named]) -> None:
         said = False
         while True:
-            try:
-                addresses, ttl_s = await self.resolve(named.host)
-            except NoAddress as error:
-                if not said:
-                    log.error("cannot resolve %s: %s", named.host, error)
-                said = True
-                waiting, pause_s = named.unresolved(str(error)), RETRY_S
-            else:
-                if said:
-                    log.warning("%s resolves again", named.host)
-                said = False
-                waiting, pause_s = named.resolved(addresses), ttl_s
-            for exchange in waiting:
-                exchange.resolution_done()
+            found = await self._refresh(known, said)
+            if found is None:
+                return  # nobody uses it any more
+            pause_s, said = found
             await asyncio.sleep(pause_s)
+
+    async def _refresh(self, known: ref[Named], said: bool) -> tuple[float, bool] | None:
+        """(the pause before the next time, whether it is known that there is no address)."""
+        named = known()
+        if named is None:
+            return None
+        try:
+            addresses, pause_s = await self.resolve(named.host)
+        except NoAddress as error:
+            if not said:
+                log.error("cannot resolve %s: %s", named.host, error)
+            waiting, pause_s, now = named.unresolved(str(error)), RETRY_S, True
+        else:
+            if said:
+                log.warning("%s resolves again", named.host)
+            waiting, now = named.resolved(addresses), False
+        for exchange in waiting:
+            exchange.resolution_done()
+        return pause_s, now
 
     async def resolve(self, name: str) -> tuple[list[str], float]:
         """(addresses, seconds they may be used); raises NoAddress."""

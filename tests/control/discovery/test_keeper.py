@@ -2,6 +2,7 @@ import asyncio
 import http.client
 import json
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -256,6 +257,26 @@ def test_traffic_follows_the_nodes(place, raw_upstream):
     until(lambda: ask(gateway.port, "/file")[0] == 200 and second.connections)
     details = gateway.status("/status/details")[1]["discovery"]
     assert (details["file"]["services"], details["file"]["nodes"]) == (1, 1)
+
+
+def test_addresses_of_nodes_that_went_are_forgotten(place):
+    gateway, _ = place
+    for number in range(2, 22):
+        address = f"127.0.1.{number}"
+        write_nodes(gateway, {"web": {f"{address}:1": 1}})
+        until(lambda address=address: f'"{address}"' in ask(gateway.control_port, "/v1/discovery/file/dump")[1])
+        until(lambda address=address: address in used(gateway))
+
+    def held():
+        return int(re.search(r"^bascule_upstream_endpoints (\d+)", gateway.metrics(), re.M)[1])
+
+    until(lambda: held() <= 2 * 3)  # of two workers
+
+
+def used(gateway):
+    """The node that a request was sent to."""
+    assert ask(gateway.port, "/file")[0] in (200, 502)
+    return gateway.access_log().splitlines()[-1]
 
 
 def test_the_control_api_and_metrics_show_them(place, raw_upstream):

@@ -157,7 +157,7 @@ class DiscoveryKeeper:
                 continue
             values = [one.value for one in versions(*item) if one.value is not None and MENTIONED in one.value]
             found = frozenset(named for value in values for named in services_in(orjson.loads(value)))
-            self._let_go(item, before - found)
+            self._let_go(item, before - found, dict(found))
             if found:
                 self._held[item] = found
             else:
@@ -247,7 +247,8 @@ class DiscoveryKeeper:
             self._call(place, self.nodes(service))
         return new
 
-    def _let_go(self, item: Item, gone: Iterable[tuple[str, Service]]) -> None:
+    def _let_go(self, item: Item, gone: Iterable[tuple[str, Service]], left: Mapping[str, Service]) -> None:
+        """`left`: what the item names, by where."""
         for where, service in gone:
             place = (*item, where)
             places = self._places[service]
@@ -257,8 +258,7 @@ class DiscoveryKeeper:
                 follower.let_go(service)
             if not places:
                 del self._places[service]
-            if not any(place in others for others in self._places.values()):
-                self._call(place, None)
+            self._call(place, self.nodes(left[where]) if where in left else None)
 
     def _asked(self, service: Service) -> asyncio.Event | None:
         follower = self._followers.get(service.type)
