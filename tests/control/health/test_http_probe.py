@@ -39,6 +39,16 @@ def test_good_answers(raw_upstream: Callable[..., RawUpstream], parts: tuple[byt
     assert result(raw_upstream, *parts, end=False) == Result(Outcome.SUCCESS, "success")
 
 
+def test_a_body_of_announced_length(raw_upstream: Callable[..., RawUpstream]) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n"
+    assert result(raw_upstream, head, b"abc", b"def", end=False).outcome == Outcome.SUCCESS
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"
+    assert result(raw_upstream, long + b"abc", end=False).outcome == Outcome.SUCCESS
+    assert result(raw_upstream, head.replace(b"200", b"304"), end=False).reason == "status 304 is in neither list"
+    cut = result(raw_upstream, head + b"abc")
+    assert (cut.outcome, cut.reason) == (Outcome.TCP_FAILURE, "the answer was cut after 3 of 6 bytes")
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
