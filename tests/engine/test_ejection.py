@@ -62,6 +62,28 @@ def test_what_ejects(conf: dict[str, object], outcomes: list[tuple[int, int]]) -
     assert said[-1].startswith("ejected for 10 s: ")
 
 
+def test_responses_that_are_cut() -> None:
+    """Their heads were successes; half of what began is enough."""
+    one = Ejector(OutlierDetection(consecutive_gateway_errors=3))
+    said = []
+    for _ in range(3):
+        one.outcome("a:1", 200, 0, 0, 3)
+        said.append(one.cut("a:1", 0, 3))
+    assert said == [None, None, "ejected for 10 s: 3 responses were cut"]
+    assert one.cut("a:1", 0, 3) is None  # it began before
+
+
+def test_cuts_among_many_good_ones_or_long_ago_do_not_eject() -> None:
+    one = Ejector(OutlierDetection(consecutive_gateway_errors=2))
+    assert one.cut("a:1", 0, 3) is None
+    for _ in range(10):
+        one.outcome("a:1", 200, 0, 0, 3)
+    assert one.cut("a:1", 1, 3) is None
+    assert one.cut("a:1", 20, 3) is None
+    assert one.cut("a:1", 21, 3) == "ejected for 10 s: 2 responses were cut"
+    assert Ejector(BY_DEFAULT).cut("a:1", 0, 3) is None
+
+
 def test_nodes_that_are_gone() -> None:
     one = Ejector(OutlierDetection())
     for name in ("a:1", "b:1"):

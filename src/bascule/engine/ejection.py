@@ -10,17 +10,26 @@ from bascule.model.outlier_detection import OutlierDetection
 
 # Reasons of engine/failure.pxd.
 NO_CONNECTION = frozenset({1, 2, 7})
+CUTS_S = 10.0  # in which cut responses are counted
 GATEWAY_ERRORS = frozenset({502, 503, 504})
 
 
 class _Streak:
     """Failures of a node in a row, by kind."""
 
-    __slots__ = ("connect", "gateway", "server", "window")
+    __slots__ = ("connect", "cuts", "gateway", "heads", "server", "since_s", "window")
 
     def __init__(self, window: ErrorWindow | None) -> None:
         self.connect = self.gateway = self.server = 0
         self.window = window
+        self.cuts = self.heads = 0  # responses that were cut, and that began, since since_s
+        self.since_s = 0.0
+
+    def cut(self, now_s: float) -> None:
+        if now_s - self.since_s > CUTS_S:
+            self.since_s = now_s
+            self.cuts = self.heads = 0
+        self.cuts += 1
 
 
 class Ejector:
@@ -37,14 +46,32 @@ class Ejector:
         failed = status == 0 or status >= 500
         if name in self.suspensions.out:
             return self._probed(name, reason in NO_CONNECTION if self._connects_only else failed, now_s)
+        if not failed and name not in self._streaks and self.conf.error_rate is None:
+            return None
+        streak = self._streak(name)
+        streak.heads += status > 0
+        cause = self._cause(streak, status, reason, now_s)
+        return None if cause is None else self._eject(name, cause, now_s, nodes)
+
+    def cut(self, name: str, now_s: float, nodes: int) -> str | None:
+        """A response was cut, whose beginning was taken in as a success. Half of them cut, and as many as there may be
+        gateway errors in a row, eject the node."""
+        if name in self.suspensions.out:
+            return None  # it began before
+        streak = self._streak(name)
+        streak.cut(now_s)
+        most = self.conf.consecutive_gateway_errors
+        if not most or streak.cuts < most or 2 * streak.cuts < streak.heads:
+            return None
+        return self._eject(name, f"{streak.cuts} responses were cut", now_s, nodes)
+
+    def _streak(self, name: str) -> _Streak:
         streak = self._streaks.get(name)
         if streak is None:
-            if not failed and self.conf.error_rate is None:
-                return None
             streak = self._streaks[name] = _Streak(ErrorWindow(self.conf.error_rate) if self.conf.error_rate else None)
-        cause = self._cause(streak, status, reason, now_s)
-        if cause is None:
-            return None
+        return streak
+
+    def _eject(self, name: str, cause: str, now_s: float, nodes: int) -> str | None:
         out = len(self.suspensions.out)
         # One node may always be ejected, where there is another.
         if out + 1 >= nodes or (out and (out + 1) * 100 > nodes * self.conf.max_ejected_percent):

@@ -22,10 +22,13 @@ cdef class Endpoint:
     cdef list http2                 # HTTP/2 connections that take further exchanges
     cdef list waiters               # exchanges that wait for the first resolution
     cdef readonly long active       # exchanges in flight
+    cdef readonly long awaited      # those not answered yet, of upstreams that look for stalled nodes
+    cdef readonly long long silent_since    # us: since then nothing has answered that is awaited
     cdef readonly long long picks
     cdef int choose(self, long long now) noexcept
     cdef void mark_down(self, int i, int resolution, long long now) noexcept
     cdef void take(self, Address* fresh, int n) noexcept
+    cdef void await_answer(self, long long now) noexcept
 
 # What the engine keeps for one configured upstream.
 cdef class UpstreamPlan:
@@ -39,6 +42,8 @@ cdef class UpstreamPlan:
     cdef int connect_ms
     cdef int send_ms
     cdef int read_ms
+    cdef long long stall_us         # a node is stalled when it was silent for so long, 0: none ever is
+    cdef int stall_requests         # while so many wait for it
     cdef int retries
     cdef long long retry_timeout_us
     cdef RetryPlan retry            # of its retry_policy; None: it has none
@@ -60,4 +65,6 @@ cdef class UpstreamPlan:
     cdef public tuple observers     # of how each try went, see exchange.py's tell()
     cdef object __weakref__
     cdef int pick(self, object key, set tried)
+    cdef int lively(self, int node, object key, set tried, long long now)
+    cdef bint stalled(self, int node, long long now) noexcept
     cpdef pass_over(self, frozenset nodes)

@@ -114,6 +114,14 @@ class Endpoint:
         if resolution == self.resolution and i < self.count:
             self.down_until[i] = now + DOWN_US
 
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def await_answer(self, now: cython.longlong) -> cython.void:
+        """One more request waits for this node."""
+        if self.awaited == 0:
+            self.silent_since = now
+        self.awaited += 1
+
 
 def _is_ipv6(host: str) -> bool:
     return ":" in host
@@ -140,6 +148,10 @@ class UpstreamPlan:
         self.read_ms = _ms(timeout and timeout.read_s, settings.upstream_read_timeout_s)
         self.retries = self.count - 1 if upstream.retries is None else upstream.retries
         self.retry_timeout_us = int((upstream.retry_timeout_s or 0) * 1e6)
+        stalled = upstream.outlier_detection and upstream.outlier_detection.stalled
+        if stalled:
+            self.stall_us = int(stalled.after * 1e6)
+            self.stall_requests = stalled.requests
         if upstream.retry_policy is not None:
             self.retry = RetryPlan(upstream.retry_policy)
         self.keep_size = upstream.keepalive_size
@@ -182,6 +194,25 @@ class UpstreamPlan:
         if self.balancer is None:
             return -1
         return self.balancer.pick(key, tried)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def stalled(self, node: cython.int, now: cython.longlong) -> cython.bint:
+        e: Endpoint = cython.cast(Endpoint, self.endpoints[node])
+        return e.awaited >= self.stall_requests and now - e.silent_since > self.stall_us
+
+    @cython.cfunc
+    def lively(self, node: cython.int, key: object, tried: set | None, now: cython.longlong) -> cython.int:
+        """The picked node, or another one if that is stalled; the picked one after all if they all are."""
+        skipped: set
+        other: cython.int = node
+        if node < 0 or not self.stalled(node, now):
+            return node
+        skipped = set() if tried is None else set(tried)
+        while other >= 0 and self.stalled(other, now):
+            skipped.add(other)
+            other = self.pick(key, skipped)
+        return node if other < 0 else other
 
 
 def _authority(host: str, port: int, default_port: int) -> bytes:

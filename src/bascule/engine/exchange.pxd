@@ -226,6 +226,7 @@ cdef class Exchange:
     cdef int addresses_left             # of the node's name, not tried yet
     cdef bint no_pool
     cdef bint told                      # observers know how this try went
+    cdef bint awaits                    # counts as waiting for the node to answer, see Endpoint.awaited
     cdef object pause                   # _Pause before the next try, or None
     cdef TryTimer timer                 # kept for the next exchange; None: none was needed yet
     # response
@@ -285,6 +286,9 @@ cdef class Exchange:
     cdef int attempt(self)
     cdef double waited(self) noexcept
     cdef int tell(self, int status, int reason, bint sent)
+    cdef int tell_cut(self, int reason)
+    cdef int leave(self, bint ok)
+    cdef int heard(self)
     cdef int other_node(self)
     cdef int no_node(self)
     cdef int try_again(self, str cause, double wait_s)

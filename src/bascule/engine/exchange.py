@@ -697,6 +697,8 @@ class Exchange:
             self.node = self.upstream.guard.probe(self.upstream, self.tried)
         if self.node < 0:
             self.node = self.upstream.pick(self.key, self.tried)
+            if self.upstream.stall_us:
+                self.node = self.upstream.lively(self.node, self.key, self.tried, self.core.poller.now)
         if self.node < 0 and self.tried is not None:
             self.node = self.other_node()
         if self.node < 0:
@@ -776,6 +778,9 @@ class Exchange:
         self.endpoint.active += 1
         if self.upstream.counts:
             self.upstream.balancer.on_start(self.node)
+        if self.upstream.stall_us:
+            self.awaits = True
+            self.endpoint.await_answer(core.poller.now)
         if self.held is not None or self.tees is not None:
             self.recode = m.chunked != 0 and not self.body_done
         self.head_sent = self.head_request if rq is None or rq.method_out is None else rq.method_out == b"HEAD"
@@ -1040,6 +1045,35 @@ class Exchange:
                 self.core.log.error("internal error in %r", observer, exc_info=error)
         return 0
 
+    @cython.cfunc
+    def leave(self, ok: cython.bint) -> cython.int:
+        """The try is over for its node."""
+        self.endpoint.active -= 1
+        if self.awaits:
+            self.awaits = False
+            self.endpoint.awaited -= 1
+        if self.upstream.counts:
+            self.upstream.balancer.on_finish(self.node, self.waited(), ok)
+        return 0
+
+    @cython.cfunc
+    def heard(self) -> cython.int:
+        """The node answers."""
+        self.awaits = False
+        self.endpoint.awaited -= 1
+        self.endpoint.silent_since = self.core.poller.now
+        return 0
+
+    @cython.cfunc
+    def tell_cut(self, reason: cython.int) -> cython.int:
+        """Observers hear that the response was cut whose head they know: `cut(plan, node_index, reason)`."""
+        for observer in self.upstream.observers:
+            try:
+                observer.cut(self.upstream, self.node, reason)
+            except Exception as error:
+                self.core.log.error("internal error in %r", observer, exc_info=error)
+        return 0
+
     @cython.ccall
     def drop_upstream(self):
         """Gives the upstream connection up."""
@@ -1047,9 +1081,7 @@ class Exchange:
         if u is not None:
             self.up = None
             u.x = None
-            self.endpoint.active -= 1
-            if self.upstream.counts:
-                self.upstream.balancer.on_finish(self.node, self.waited(), False)
+            self.leave(False)
             u.cancel()
 
     @cython.cfunc
@@ -1077,6 +1109,8 @@ class Exchange:
             stale = u.reused and silent and reason == F_CLOSED
             self.drop_upstream()
         if self.state == X_RESPONSE:
+            if len(self.upstream.observers):
+                self.tell_cut(reason)
             if not self.shadow:
                 core.log.warning("upstream %s: response cut: %s", self.address_text(), detail)
             self.failure = detail
@@ -1212,6 +1246,8 @@ class Exchange:
             return 0
         if self.upstream.retry is not None and self.upstream.retry.takes_status(m.status) and self.retries_status(p, m):
             return 0
+        if self.awaits:
+            self.heard()
         self.t_head = self.core.poller.now
         self.upstream_status = m.status
         self.status = m.status
@@ -1368,9 +1404,7 @@ class Exchange:
         self.gathered = None
         self.up = None
         u.x = None
-        self.endpoint.active -= 1
-        if self.upstream.counts:
-            self.upstream.balancer.on_finish(self.node, self.waited(), True)
+        self.leave(True)
         if self.body_sent_or_none():
             u.release()
         else:
@@ -1454,6 +1488,8 @@ class Exchange:
         self.idle_ms = plan.ws_idle_ms if plan.ws_idle_ms else self.upstream.read_ms
         if self.chain.ws_client or self.chain.ws_upstream or plan.ws_idle_ms or plan.ws_lifetime_ms or plan.ws_ping_ms:
             self.relay = self.core.relay_of(self)
+        if self.awaits:
+            self.heard()
         self.status = 101
         self.source = 2
         self.upstream_status = 101
@@ -1547,9 +1583,7 @@ class Exchange:
         if u is not None:
             self.up = None
             u.x = None
-            self.endpoint.active -= 1
-            if self.upstream.counts:
-                self.upstream.balancer.on_finish(self.node, self.waited(), self.upstream_status != 0)
+            self.leave(self.upstream_status != 0)
             if self.response_done and self.body_sent_or_none() and self.state == X_RESPONSE:
                 u.release()
             else:

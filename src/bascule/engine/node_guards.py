@@ -63,6 +63,15 @@ class NodeGuard:
         if said or told or node.name in self.names_out():
             self._guards.changed(self, node.name)
 
+    def cut(self, plan: Any, node_index: int, reason: int) -> None:
+        """See engine/exchange.py's tell_cut()."""
+        name = plan.upstream.nodes[node_index].name
+        nodes = sum(1 for one in plan.upstream.nodes if one.weight > 0)
+        sentence = self.ejector.cut(name, self._guards.clock(), nodes)
+        if sentence:
+            self._guards.log.warning("%s: node %s: %s", self.key, name, sentence)
+            self._guards.changed(self, name)
+
     def probe(self, plan: Any, tried: set[int] | None) -> int:
         """The index of a node that is due to be probed by the request at hand; -1: there is none."""
         now_s = self._guards.clock()

@@ -24,6 +24,14 @@ class ErrorRate(Model):
     window: Seconds = 10
 
 
+class Stalled(Model):
+    """A node that nothing has been heard of for `after` seconds, while at least `requests` requests waited for it to
+    begin its answer. Until it does it gets no further ones, as long as another node isn't stalled."""
+
+    requests: Count = 3
+    after: Seconds = 0.5
+
+
 class OutlierDetection(Model):
     """Failures in a row that eject a node, 0: never. Times in seconds."""
 
@@ -31,6 +39,7 @@ class OutlierDetection(Model):
     consecutive_gateway_errors: CountOrOff = 5
     consecutive_5xx: CountOrOff = 5
     error_rate: ErrorRate | None = None
+    stalled: Stalled | None = None
     base_ejection_time: Seconds = 10
     max_ejection_time: Seconds = 300
     max_ejected_percent: Percent = 50

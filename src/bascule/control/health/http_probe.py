@@ -1,4 +1,4 @@
-"""A probe by HTTP/1.1: one request. A short body of an announced length is waited for, since a node that cuts its answers
+"""A probe by HTTP/1.1: one request. A short body of announced length is waited for, since a node that cuts its answers
 is no better than one that gives none; of others only the head counts."""
 
 from __future__ import annotations

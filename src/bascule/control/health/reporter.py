@@ -136,3 +136,9 @@ class _Observer:
         outcome = self._judgement.of(status, reason)
         if outcome is not None:
             self._reporter.note(self._key, self._names[node_index], outcome)
+
+    def cut(self, plan: Any, node_index: int, reason: int) -> None:
+        """A response that has begun ended too early: the connection failed."""
+        outcome = self._judgement.of(0, reason)
+        if outcome is not None:
+            self._reporter.note(self._key, self._names[node_index], outcome)
