@@ -63,6 +63,7 @@ cdef class Core:
     cdef int path_flags
     cdef bytes server_line              # "Server: ...\r\n"
     cdef bint show_upstream_status
+    cdef bint shedding                  # some new requests are to be refused: see shed()
     cdef long long gathered             # bytes of request bodies that copies of requests wait for
     cdef readonly object guards         # engine/node_guards.py
     cdef dict tunnels                   # route id -> set of exchanges
@@ -98,6 +99,7 @@ cdef class Core:
     cdef int resolve(self, Endpoint e, Exchange x)
     cdef int count_retry(self, str cause)       # connect, timeout, reset, malformed, status, stale, over budget
     cdef Relay relay_of(self, Exchange x)
+    cdef object shed(self, int kind)      # of a class: the answer for a new request, None: it is served
 
 # The client's side of exchanges.
 cdef class Downstream(Stream):

@@ -116,6 +116,10 @@ class Core:
     def relay_of(self, x: Exchange) -> Relay:
         raise NotImplementedError
 
+    @cython.cfunc
+    def shed(self, kind: cython.int) -> object:
+        raise NotImplementedError
+
 
 @cython.cclass
 class Downstream(Stream):
@@ -428,6 +432,11 @@ class Exchange:
             self.pattern = core.router.pattern
             self.host_pattern = core.router.host_pattern
             self.plan = core.plan_of(self.route)
+            if core.shedding and self.held is None:
+                shed = core.shed(self.plan.shed_class)
+                if shed is not None:
+                    self.failure = "the gateway is saturated"
+                    return self.respond(shed, 0)
             if m.debug >= 0:
                 self.chain = self.traced(None)  # for an answer before any plugin
             if self.plan.refusal is not None:
@@ -997,7 +1006,8 @@ class Exchange:
         self.holds_body = True
 
     def buffer_response(self, n: int):
-        self.ahead = n
+        if n > self.ahead or n == 0:
+            self.ahead = n
 
     def held_body(self):
         if self.held is None:

@@ -35,6 +35,7 @@ cdef class RoutePlan:
     cdef ChainPlan chain
     cdef UpstreamPlan upstream      # None: none configured
     cdef object refusal
+    cdef int shed_class             # load_shedding.pxd's SHED_*
     cdef int missing                # status to answer because a reference names nothing, 0
     cdef bint websocket
     cdef long ws_idle_ms            # limits of a WebSocket; 0: none of its own

@@ -4,6 +4,7 @@ from bascule.net.tls_server cimport TlsServer
 from bascule.engine.exchange cimport Core, Exchange, Upstream
 from bascule.engine.endpoint cimport Endpoint, UpstreamPlan
 from bascule.engine.access_log cimport AccessLog
+from bascule.engine.load_shedding cimport LoadShedder
 from bascule.engine.plan cimport ChainPlan, RoutePlan
 
 cdef class Engine(Core):
@@ -30,6 +31,7 @@ cdef class Engine(Core):
     cdef int secure(self, Stream u, Endpoint e, UpstreamPlan plan, str name, bytes protocols)
     cdef readonly object node_states        # engine/node_states.py
     cdef public list on_plan        # called with each new UpstreamPlan
+    cdef LoadShedder shedder        # None: load isn't shed
     cdef object tls_failures        # counter by reason
     cdef object retry_causes        # a counter, by cause
     cdef object http2_failures      # a counter, by reason

@@ -15,6 +15,7 @@ from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
 from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Relay, Upstream
 from cython.cimports.bascule.engine.http2_connection import Http2Connection
 from cython.cimports.bascule.engine.http2_upstream import Http2Upstream, Http2UpstreamConnection
+from cython.cimports.bascule.engine.load_shedding import LoadShedder, shed_class
 from cython.cimports.bascule.engine.mirror import Mirror
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
 from cython.cimports.bascule.engine.upstream import Http1Upstream
@@ -62,7 +63,9 @@ class Listener(Handle):
         fd: cython.int
         one: cython.int = 1
         i: cython.int
-        for i in range(128):
+        # A flood is taken in at once where that takes nothing from other workers: what waits in the kernel's queue is
+        # seen by nobody.
+        for i in range(128 if self.is_unix else 1024):
             a.size = cython.sizeof(a.storage)
             fd = cnet.accept4(
                 self.fd,
@@ -206,6 +209,8 @@ class Engine(Core):
         )
         self.tls_clients = TlsClients(settings.tls_trusted)
         self.staples = {}
+        if settings.shed_lag_s:
+            self.shedder = LoadShedder(self, metrics, str(worker_id), settings.shed_lag_s, settings.shed_retry_after_s)
         self.hosts = Hosts(self, plugin_attr or {})
         poller.on_error = self.on_error
 
@@ -328,6 +333,7 @@ class Engine(Core):
             plan.websocket = route.websocket
             route.plan = plan
         plan.refusal = route.refusal
+        plan.shed_class = shed_class(route.labels)
         plan.missing = 404 if route.service_missing else 502 if route.upstream_missing else 0
         plan.chain = chain_plan(self.tables.chain(route))
         plan.upstream = self.upstream_plan(route.upstream, route.timeout) if route.upstream is not None else None
@@ -571,6 +577,10 @@ class Engine(Core):
     @cython.cfunc
     def relay_of(self, x: Exchange) -> Relay:
         return WebsocketRelay(x, x.chain.ws_client, x.chain.ws_upstream, not x.chain.inspects)
+
+    @cython.cfunc
+    def shed(self, kind: cython.int) -> object:
+        return self.shedder.answer() if self.shedder.drop(kind) else None
 
     # ---- heads
 

@@ -53,6 +53,9 @@ class EngineSettings:
     normalize_uri_like_servlet: bool = False
     match_uri_encoded_slash: bool = False
     trusted_addresses: tuple[str, ...] = ()
+    # saturation: how long events may wait before load is shed (0: none is), and what the shed are told
+    shed_lag_s: float = 0.0
+    shed_retry_after_s: int = 1
     # what answers look like
     server_name: str = SERVER_NAME
     server_tokens: bool = True

@@ -24,6 +24,7 @@ from bascule.model.engine_settings import DEFAULT_ACCESS_LOG_FORMAT, SERVER_NAME
 from bascule.model.engine_settings import EngineSettings as EngineSettings
 from bascule.model.ignored_settings import IgnoredKey
 from bascule.model.listen import Listen, ListenAddress, addresses, as_list, listen
+from bascule.model.load_shedding_settings import LoadShedding
 from bascule.model.ssl_settings import SslSection
 
 Count = Annotated[int, Field(ge=1)]
@@ -153,6 +154,7 @@ class Bascule(Section):
     # How often secret managers are asked again for what `$secret://` references stand for.
     secret_refresh: Annotated[Duration, Field(gt=0)] = 300.0
     acme: AcmeSection = AcmeSection()
+    load_shedding: LoadShedding = LoadShedding()
 
 
 class Exporter(Section):
@@ -287,5 +289,7 @@ class Settings(Section):
             access_log_buffer_bytes=http.access_log_buffer,
             access_log_flush_s=own.access_log_flush,
             error_log_level=self.nginx_config.error_log_level,
+            shed_lag_s=own.load_shedding.max_lag if own.load_shedding.enabled else 0.0,
+            shed_retry_after_s=int(own.load_shedding.retry_after),
             discovery=frozenset(self.discovery),
         )

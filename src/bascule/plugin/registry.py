@@ -27,10 +27,10 @@ DEFAULT = frozenset(
     http-logger inspect ip-restriction jwe-decrypt jwt-auth kafka-logger kafka-proxy key-auth lago ldap-auth
     ldap-auth-advanced limit-conn limit-count limit-req loggly loki-logger mcp-bridge mocking multi-auth
     oas-validator opa openfunction openid-connect openwhisk prometheus proxy-buffering proxy-cache proxy-control
-    proxy-mirror proxy-rewrite public-api real-ip redirect referer-restriction request-id request-validation
-    response-rewrite rocketmq-logger saml-auth serverless-post-function serverless-pre-function skywalking-logger
-    sls-logger splunk-hec-logging syslog tcp-logger tencent-cloud-cls traffic-label traffic-split ua-restriction
-    udp-logger uri-blocker websocket-limit wolf-rbac workflow zipkin
+    proxy-mirror proxy-rewrite public-api real-ip redirect referer-restriction request-collapsing request-id
+    request-validation response-rewrite rocketmq-logger saml-auth serverless-post-function serverless-pre-function
+    skywalking-logger sls-logger splunk-hec-logging syslog tcp-logger tencent-cloud-cls traffic-label traffic-split
+    ua-restriction udp-logger uri-blocker websocket-limit wolf-rbac workflow zipkin
     """.split()  # noqa: SIM905 (a word per line reads no better)
 )
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
