@@ -112,6 +112,14 @@ def test_probes_decide(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
+def test_all_unhealthy_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    stand = Stand(ACTIVE)
+    stand.probed(A, REFUSED, REFUSED)
+    assert "all" not in caplog.text
+    stand.probed(B, REFUSED, REFUSED)
+    assert caplog.records[-1].message == "/upstreams/1: all 2 nodes are unhealthy: all are used"
+
+
 def test_what_says_nothing_counts_for_nothing() -> None:
     stand = Stand(ACTIVE)
     stand.probed(A, *[Result(None, "ignored", "status 301 is in neither list")] * 20)

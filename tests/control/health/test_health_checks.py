@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -13,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.servers.gateway import Gateway
+from tests.servers.gateway import BASCULE, Gateway
 from tests.servers.ports import free_port
-from tests.servers.process import ServerProcess
+from tests.servers.process import ServerProcess, run_tool
 
 LIMIT_S = 30.0
 # A node in a process of its own. Its status is what the file says, at the time of each request.
@@ -216,6 +217,15 @@ def test_requests_alone_find_out(gateway: Callable[..., Gateway], nodes: list[No
     )
     two.answer(500)
     until(lambda: get(server) and two.name in unhealthy(server), "answers with 500 count")
+
+
+def test_what_the_page_shows_can_be_pasted(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "health-checks.md"
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(blocks) == 4
+    for number, block in enumerate(blocks):
+        (tmp_path / f"{number}.yaml").write_text(block)
+        run_tool(BASCULE, "check", str(tmp_path / f"{number}.yaml"))
 
 
 def test_bad_nodes_are_named_and_the_rest_serves(gateway: Callable[..., Gateway], nodes: list[Node]) -> None:

@@ -1,12 +1,15 @@
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import bascule.engine
 from bascule.balance.node_health import Outcome
-from bascule.control.health.reporter import HealthReporter, Judgement
+from bascule.control.health.reporter import TIMEOUTS, HealthReporter, Judgement
 from bascule.control.health.states import NodeNames, Reports, States
 from bascule.engine.node_states import NodeStates
 from bascule.model.health_check import PassiveCheck
@@ -14,7 +17,7 @@ from bascule.model.upstream import Upstream
 from bascule.snapshot.upstream_compiler import compile_upstream
 from tests.control.health.asked import eventually
 
-CONNECT, CONNECT_TIMEOUT, CLOSED, READ_TIMEOUT, SEND_TIMEOUT, MALFORMED, NO_ADDRESS = range(1, 8)  # engine/exchange.pxd
+CONNECT, CONNECT_TIMEOUT, CLOSED, READ_TIMEOUT, SEND_TIMEOUT, MALFORMED, NO_ADDRESS = range(1, 8)  # engine/failure.pxd
 KEY, A, B = "upstreams/1", "10.0.0.1:80", "10.0.0.2:80"
 
 
@@ -88,6 +91,13 @@ def play(script: Callable[[], Awaitable[None]]) -> None:
 def test_what_a_try_counts_as(passive: dict[str, Any], ends: dict[tuple[int, int], Outcome | None]) -> None:
     judgement = Judgement(PassiveCheck.model_validate(passive))
     assert {end: judgement.of(*end) for end in ends} == ends
+
+
+def test_the_engines_reasons() -> None:
+    text = (Path(bascule.engine.__file__).parent / "failure.pxd").read_text()
+    numbers = {name: int(number) for name, number in re.findall(r"F_(\w+) = (\d+)", text)}
+    assert {numbers[name] for name in numbers if "TIMEOUT" in name} == TIMEOUTS
+    assert (numbers["CONNECT"], numbers["NO_ADDRESS"]) == (CONNECT, NO_ADDRESS)
 
 
 def test_failures_are_told_at_once_and_successes_only_when_they_count() -> None:

@@ -162,6 +162,8 @@ class Checker:
             node.since = datetime.now(UTC)
             if usable:
                 log.warning("%s: node %s is unhealthy: %s", self.name, node.node.name, reason)
+                if len(self.unusable) == len(self.nodes) > 1:
+                    log.error("%s: all %d nodes are unhealthy: all are used", self.name, len(self.nodes))
                 self._await_recovery(node)
             else:
                 log.warning("%s: node %s is healthy again", self.name, node.node.name)

@@ -94,11 +94,11 @@ class _Answer:
         if self._grpc is not None and self._grpc[0] != "0":
             code, message = self._grpc
             known = _CODES.get(int(code)) if code.isascii() and code.isdigit() and len(code) < 4 else None
-            raise NotServing(f"gRPC status {code[:8]} {known or message[:200]}".rstrip())
+            raise NotServing(f"gRPC status {known or f'{code[:8]!r}: {message[:200]!r}'}")
         if self._reset is not None:
             raise NotServing(self._reset)
         if self._status != "200":
-            raise NotServing(f"HTTP status {self._status[:8] or 'missing'} instead of a gRPC answer")
+            raise NotServing(f"HTTP status {self._status[:8]!r} instead of a gRPC answer")
         status = response_status(self._body)
         if status != SERVING:
             raise NotServing(f"the service is {_NAMES.get(status, status)}")

@@ -20,7 +20,7 @@ EVERY_S = 0.05
 MOST_RUNS = 256  # of one node in one batch: it flaps, and more of the same would say no more
 SOURCE = "health"
 _SUCCESS = Outcome.SUCCESS
-TIMEOUTS = frozenset((2, 4, 5))  # F_CONNECT_TIMEOUT, F_READ_TIMEOUT, F_SEND_TIMEOUT of engine/exchange.pxd
+TIMEOUTS = frozenset((2, 4, 5))  # F_CONNECT_TIMEOUT, F_READ_TIMEOUT, F_SEND_TIMEOUT of engine/failure.pxd
 
 
 class Judgement:
