@@ -5,7 +5,7 @@ client's side. What becomes of a copy never touches the request that it is one o
 """
 
 import cython
-from cython.cimports.bascule.engine.exchange import X_NEW, Core, Downstream, Exchange, Tee, fresh
+from cython.cimports.bascule.engine.exchange import X_DONE, X_NEW, Core, Downstream, Exchange, Tee, fresh
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.http1 import Parsed
@@ -113,9 +113,11 @@ class Mirror:
         y.t_start = y.t_connect = core.poller.now
         self.under_way += 1
         try:
-            return y.attempt()
+            y.attempt()
         except Exception as error:
             core.poller.failed(nobody, error)
+        if y.state == X_DONE:  # at once, so that it wasn't taken back: no cycle may keep it
+            own.exchange = None
         return 0
 
 
