@@ -26,6 +26,7 @@ POSITIONS = 10_000  # a user's place among all: who is below the share gets the 
 GOLDEN = 6180  # of POSITIONS: places given out in such steps are spread evenly, however many there are
 STATES = ("running", "waiting", "complete", "rolled_back")
 VERDICTS = ("none", "good", "errors", "latency")
+TURNS_S = 86_400.0
 VERSIONS = ("stable", "canary")
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -122,7 +123,7 @@ class CanaryRelease(Plugin):
         self._is_error: Callable[[int], bool] = (499).__lt__ if statuses is None else frozenset(statuses).__contains__
         self._slot = f"canary-release {host.holder}"
         self._new_place = f"{self._slot} place"
-        self._owed = 0.0
+        self._turns = f"{prefix}turns"
         self._place = host.random.randrange(POSITIONS)
         self._shows = host.settings.get("worker_id", 0) == 0  # a gauge is summed over the workers: one tells it
         self._shown = False
@@ -205,11 +206,9 @@ class CanaryRelease(Plugin):
             place = self._place_by_cookie(request) if sticky.key is None else self._place_by_key(request, sticky.key)
             if place is not None:
                 return place * 100 < share * POSITIONS
-        self._owed += share
-        if self._owed < 100:
-            return False
-        self._owed -= 100
-        return True
+        # Turns that all workers take together, from one counter: of any 100 in a row, as many as the share says.
+        turn, _ = self.host.counters.incr(self._turns, 1, TURNS_S)
+        return turn * share // 100 > (turn - 1) * share // 100
 
     def _place_by_key(self, request: Request, key: str) -> int | None:
         """None: the request has no such key."""

@@ -10,7 +10,7 @@ from bascule.match.expression import Expression, ExpressionError, compile_expres
 from bascule.model.attributes import Id
 from bascule.plugin.host import Host
 from bascule.plugin.inline_upstream import InlineUpstream
-from bascule.plugin.kit.turns import make_turns
+from bascule.plugin.kit.turns import make_shared_turns
 from bascule.plugin.plugin import Config, Plugin
 from bascule.plugin.request import Request
 from bascule.plugin.response import Response
@@ -56,7 +56,9 @@ class Split:
             _handle(one, ("rules", number, "weighted_upstreams", position), host)
             for position, one in enumerate(rule.weighted_upstreams)
         )
-        self.turn: Callable[[], int] = make_turns([one.weight for one in rule.weighted_upstreams])
+        weights = [one.weight for one in rule.weighted_upstreams]
+        key = f"traffic-split/{host.holder}/{number}/{'/'.join(map(str, weights))}"
+        self.turn: Callable[[], int] = make_shared_turns(weights, host.counters, key)
 
     def is_for(self, request: Request) -> bool:
         return not self.conditions or any(condition(request) for condition in self.conditions)

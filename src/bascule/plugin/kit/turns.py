@@ -10,20 +10,43 @@ from collections.abc import Callable, Sequence
 from itertools import cycle
 from math import gcd
 
+from bascule.plugin.host import SharedCounters
+
 MOST_TURNS = 4096  # of a period that is written down
 MOST_WORK = 1 << 18  # turns x alternatives
+COUNTED_S = 86_400.0  # then shared turns begin anew: a counter holds no more than 2**36
 
 
 def make_turns(weights: Sequence[int]) -> Callable[[], int]:
     """Whose turn it is next, by its index: spread smoothly (5:1:1 gives a a b a c a a). -1 when all weights are 0."""
-    step = gcd(*weights)
-    if not step:
+    if not any(weights):
         return lambda: -1
-    smooth = _Smooth([weight // step for weight in weights])
-    period = sum(weights) // step
-    if period > MOST_TURNS or period * len(weights) > MOST_WORK:
-        return smooth.next
-    return cycle([smooth.next() for _ in range(period)]).__next__
+    turns = _written_down(weights)
+    return _smooth(weights).next if turns is None else cycle(turns).__next__
+
+
+def make_shared_turns(weights: Sequence[int], counters: SharedCounters, key: str) -> Callable[[], int]:
+    """The same, exact over all workers together: they take their turns from the shared counter `key`. A period that is
+    too long to be written down is each worker's own."""
+    turns = _written_down(weights)
+    if turns is None or len(turns) < 2:
+        return make_turns(weights)
+    incr, period = counters.incr, len(turns)
+    return lambda: turns[incr(key, 1, COUNTED_S)[0] % period]
+
+
+def _written_down(weights: Sequence[int]) -> list[int] | None:
+    """A whole period; None when it is too long, or nobody has a weight."""
+    period = sum(weights) // (gcd(*weights) or 1)
+    if period == 0 or period > MOST_TURNS or period * len(weights) > MOST_WORK:
+        return None
+    smooth = _smooth(weights)
+    return [smooth.next() for _ in range(period)]
+
+
+def _smooth(weights: Sequence[int]) -> _Smooth:
+    step = gcd(*weights)
+    return _Smooth([weight // step for weight in weights])
 
 
 class _Smooth:
