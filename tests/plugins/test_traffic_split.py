@@ -1,3 +1,4 @@
+import ssl
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from bascule.plugin.kit.testing import get, make, run
 from bascule.plugins.traffic_split import TrafficSplit
 from tests.admin.desk import WISH, with_desk
 from tests.plugins.faults import fault_paths, faults
+from tests.servers.certificates import Certificates
 from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
 from tests.servers.raw import RawConnection, RawUpstream, response
@@ -120,30 +122,49 @@ def test_ids_lead_somewhere_and_what_they_name_stays(tmp_path: Path) -> None:
 # --- with the engine
 
 
-def named(name: str) -> RawUpstream:
+def named(name: str, tls: ssl.SSLContext | None = None) -> RawUpstream:
     def play(connection: RawConnection) -> None:
         while True:
             request = connection.read_request()
             connection.send(response(f"{name} {request.header('host')}".encode()))
 
-    return RawUpstream(play)
+    return RawUpstream(play, tls=tls)
+
+
+def silent(connection: RawConnection) -> None:
+    connection.read_request()
+    connection.read_to_end()
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, RawUpstream]]:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"), ("inside.test",))
+
+
+@pytest.fixture(scope="module")
+def servers(certificates: Certificates) -> Iterator[dict[str, RawUpstream]]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server.cert, certificates.server.key)
     started = {name: named(name) for name in ("own", "a", "b", "c")}
+    started |= {"tls": named("tls", context), "silent": RawUpstream(silent)}
     yield started
     for one in started.values():
         one.stop()
 
 
-def resources(servers: dict[str, RawUpstream], moved: str = "b") -> dict[str, Any]:
+def resources(servers: dict[str, RawUpstream], ca: str, moved: str = "b") -> dict[str, Any]:
     nodes = {name: {server.address: 1} for name, server in servers.items()}
     own = {"type": "roundrobin", "nodes": nodes["own"]}
     rewriting = {"nodes": nodes["a"], "pass_host": "rewrite", "upstream_host": "inside.test"}
     hashed = {"nodes": nodes["a"] | nodes["b"] | nodes["c"], "type": "chash", "key": "arg_user"}
     dead = {"nodes": {f"127.0.0.1:{free_port()}": 1}, "pass_host": "node"}
+    secure = {"nodes": nodes["tls"], "scheme": "https", "tls": {"ca_certs": ca, "verify": True}}
+    renamed = {"pass_host": "rewrite", "upstream_host": "inside.test"}
+    impatient = {"nodes": nodes["silent"], "timeout": {"connect": 5, "send": 5, "read": 0.3}, "retries": 0}
     rules: dict[str, dict[str, Any]] = {
+        "tls": split({"upstream": secure | renamed}),
+        "tls-for-another": split({"upstream": secure | {"pass_host": "rewrite", "upstream_host": "outside.test"}}),
+        "impatient": split({"upstream": impatient}),
         "shares": split({"upstream": rewriting, "weight": 2}, {"upstream_id": "named", "weight": 1}, {"weight": 2}),
         "hash": split({"upstream": hashed}),
         "gone": split({"upstream_id": "gone"}),
@@ -158,15 +179,21 @@ def resources(servers: dict[str, RawUpstream], moved: str = "b") -> dict[str, An
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, servers: dict[str, RawUpstream]) -> Iterator[Gateway]:
-    one = Gateway(tmp_path_factory.mktemp("gateway"), resources(servers))
+def served(
+    tmp_path_factory: pytest.TempPathFactory, servers: dict[str, RawUpstream], certificates: Certificates
+) -> Iterator[Gateway]:
+    one = Gateway(tmp_path_factory.mktemp("gateway"), resources(servers, certificates.ca.cert.read_text()), workers=2)
     yield one
     assert one.stop() == 0
 
 
 def ask(served: Gateway, target: str, n: int) -> Counter[str]:
-    with served.client() as client:
-        return Counter(client.request("GET", target).body.decode() for _ in range(n))
+    """A connection for each request: they come to both workers."""
+    found: Counter[str] = Counter()
+    for _ in range(n):
+        with served.client() as client:
+            found[client.request("GET", target).body.decode()] += 1
+    return found
 
 
 def test_requests_go_where_they_should(served: Gateway) -> None:
@@ -192,7 +219,16 @@ def test_what_can_t_be_reached_or_isn_t_there(served: Gateway) -> None:
     assert f'{place}: there is no upstream "gone"' in served.log
 
 
-def test_a_named_upstream_changes_live(served: Gateway, servers: dict[str, RawUpstream]) -> None:
-    served.reload(resources(servers, moved="c"))
+def test_tls_and_timeouts_of_the_inline_upstream(served: Gateway) -> None:
+    assert ask(served, "/tls", 2) == {"tls inside.test": 2}
+    with served.client() as client:
+        assert client.request("GET", "/tls-for-another").status == 502
+        assert client.request("GET", "/impatient").status == 504
+
+
+def test_a_named_upstream_changes_live(
+    served: Gateway, servers: dict[str, RawUpstream], certificates: Certificates
+) -> None:
+    served.reload(resources(servers, certificates.ca.cert.read_text(), moved="c"))
     assert ask(served, "/none", 3) == {"c localhost": 3}
     assert ask(served, "/shares", 5)["c localhost"] == 1
