@@ -23,7 +23,7 @@ class _Streak:
         self.connect = self.gateway = self.server = 0
         self.window = window
         self.cuts = self.heads = 0  # responses that were cut, and that began, since since_s
-        self.since_s = 0.0
+        self.since_s = -CUTS_S
 
     def cut(self, now_s: float) -> None:
         if now_s - self.since_s > CUTS_S:
@@ -38,7 +38,7 @@ class Ejector:
     def __init__(self, conf: OutlierDetection) -> None:
         self.conf = conf
         self.suspensions = Suspensions(conf.base_ejection_time, conf.max_ejection_time)
-        self._streaks: dict[str, _Streak] = {}
+        self.streaks: dict[str, _Streak] = {}  # of nodes that failed last, or are watched by their rate
 
     def outcome(self, name: str, status: int, reason: int, now_s: float, nodes: int) -> str | None:
         """Takes in how a try went (status 0: it failed for that reason). A sentence if that changes anything.
@@ -46,12 +46,16 @@ class Ejector:
         failed = status == 0 or status >= 500
         if name in self.suspensions.out:
             return self._probed(name, reason in NO_CONNECTION if self._connects_only else failed, now_s)
-        if not failed and name not in self._streaks and self.conf.error_rate is None:
+        if not failed and name not in self.streaks and self.conf.error_rate is None:
             return None
         streak = self._streak(name)
         streak.heads += status > 0
         cause = self._cause(streak, status, reason, now_s)
-        return None if cause is None else self._eject(name, cause, now_s, nodes)
+        if cause is not None:
+            return self._eject(name, cause, now_s, nodes)
+        if not failed and streak.window is None and now_s - streak.since_s > CUTS_S:
+            del self.streaks[name]
+        return None
 
     def cut(self, name: str, now_s: float, nodes: int) -> str | None:
         """A response was cut, whose beginning was taken in as a success. Half of them cut, and as many as there may be
@@ -66,9 +70,9 @@ class Ejector:
         return self._eject(name, f"{streak.cuts} responses were cut", now_s, nodes)
 
     def _streak(self, name: str) -> _Streak:
-        streak = self._streaks.get(name)
+        streak = self.streaks.get(name)
         if streak is None:
-            streak = self._streaks[name] = _Streak(ErrorWindow(self.conf.error_rate) if self.conf.error_rate else None)
+            streak = self.streaks[name] = _Streak(ErrorWindow(self.conf.error_rate) if self.conf.error_rate else None)
         return streak
 
     def _eject(self, name: str, cause: str, now_s: float, nodes: int) -> str | None:
@@ -76,14 +80,14 @@ class Ejector:
         # One node may always be ejected, where there is another.
         if out + 1 >= nodes or (out and (out + 1) * 100 > nodes * self.conf.max_ejected_percent):
             return None
-        del self._streaks[name]
+        del self.streaks[name]
         seconds = self.suspensions.suspend(name, now_s)
         return f"ejected for {seconds:g} s: {cause}"
 
     def keep(self, names: Collection[str]) -> None:
         """The upstream has these nodes now: others are forgotten."""
         self.suspensions.keep(names)
-        self._streaks = {name: streak for name, streak in self._streaks.items() if name in names}
+        self.streaks = {name: streak for name, streak in self.streaks.items() if name in names}
 
     @property
     def _connects_only(self) -> bool:

@@ -227,6 +227,7 @@ cdef class Exchange:
     cdef int left                       # retries left
     cdef int addresses_left             # of the node's name, not tried yet
     cdef bint no_pool
+    cdef bint probing                   # the guard chose the node of this try, to see whether it works again
     cdef bint told                      # observers know how this try went
     cdef bint awaits                    # counts as waiting for the node to answer, see Endpoint.awaited
     cdef object pause                   # _Pause before the next try, or None

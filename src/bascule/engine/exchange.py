@@ -702,8 +702,10 @@ class Exchange:
         """Picks a node and sends the request there."""
         self.told = False
         self.node = -1
-        if self.upstream.guard is not None:
+        self.probing = False
+        if self.upstream.guard is not None and self.core.poller.now >= self.upstream.probe_at:
             self.node = self.upstream.guard.probe(self.upstream, self.tried)
+            self.probing = self.node >= 0
         if self.node < 0:
             self.node = self.upstream.pick(self.key, self.tried)
             if self.upstream.stall_us:
@@ -1053,6 +1055,8 @@ class Exchange:
                 observer.outcome(self.upstream, self.node, status, reason, seconds)
             except Exception as error:
                 self.core.log.error("internal error in %r", observer, exc_info=error)
+        if self.probing and reason == 0 and self.upstream.guard is not None and not self.upstream.guard.asked_for:
+            self.upstream.guard.outcome(self.upstream, self.node, status, 0, seconds)
         return 0
 
     @cython.cfunc
@@ -1143,7 +1147,7 @@ class Exchange:
             return self.send_request()
         if len(self.upstream.observers):
             self.tell(0, reason, u is not None)
-        if self.upstream.guard is None:
+        if self.upstream.guard is None or not self.upstream.guard.asked_for:
             core.guards.failed(self.upstream, self.node, reason, 0.0 if u is None else 1.0)
         if again and (repeats or unsent) and self.left > 0 and (silent if retry is None else retry.takes(reason)):
             if retry is None or retry.grant(core.poller.now):
@@ -1208,7 +1212,7 @@ class Exchange:
         if not retry.grant(now):
             core.count_retry("over budget")
             return False
-        if len(self.upstream.observers):
+        if len(self.upstream.observers) or self.probing:
             self.tell(m.status, 0, True)
         self.note_try(str(m.status))
         core.log.warning("upstream %s: answered %d; trying again", self.address_text(), m.status)
@@ -1262,7 +1266,7 @@ class Exchange:
         self.upstream_status = m.status
         self.status = m.status
         self.source = 2
-        if len(self.upstream.observers):
+        if len(self.upstream.observers) or self.probing:
             self.tell(m.status, 0, True)
         bodyless = self.head_request or m.status == 204 or m.status == 304
         self.filtering = False
@@ -1503,7 +1507,7 @@ class Exchange:
         self.status = 101
         self.source = 2
         self.upstream_status = 101
-        if len(self.upstream.observers):
+        if len(self.upstream.observers) or self.probing:
             self.tell(101, 0, True)
         self.t_head = self.core.poller.now
         self.state = X_TUNNEL

@@ -1,14 +1,13 @@
 """Ejection and breakers at work: they hear of each try, say which nodes are passed over, and send the probes.
 
-A guard is made for each upstream that asks for one, and for any other when a node of it can't be connected to. The
-latter listens only while such a node is out, so that it costs nothing before and after.
+A guard is made for each upstream that asks for one, which then hears of each try; and for any other when a node of it
+can't be connected to. The latter hears only of failures and of its probes, so that it costs next to nothing.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from math import inf
 from time import monotonic
 from typing import Any
 
@@ -21,10 +20,11 @@ from bascule.observe.metrics import Metrics
 
 MANY = 1024  # upstreams; beyond, those that nothing is known of are forgotten
 REFUSED_HERE = 1  # F_CONNECT
+NEVER_S = 1e9
 
 
 class NodeGuard:
-    """Of one upstream, over its versions. It is an observer of its plans, and their `guard`."""
+    """Of one upstream, over its versions: its plans' `guard`, and an observer of them where that was `asked_for`."""
 
     def __init__(self, guards: NodeGuards, key: str) -> None:
         self._guards = guards
@@ -32,7 +32,7 @@ class NodeGuard:
         self.ejector = Ejector(BY_DEFAULT)
         self.breaker: NodeBreaker | None = None
         self.asked_for = False
-        self._next_s = inf
+        self._quiet = 0
 
     def configure(self, upstream: Any) -> None:
         """Another version of the upstream: what is known of its nodes stays unless the rules change."""
@@ -44,6 +44,10 @@ class NodeGuard:
             self.breaker = None
         elif self.breaker is None or self.breaker.conf != upstream.breaker:
             self.breaker = NodeBreaker(upstream.breaker)
+        # Below this status a success changes nothing while nobody has failed; 0: every try counts.
+        self._quiet = 500 if upstream.breaker is None else min(500, *upstream.breaker.statuses)
+        if rules.error_rate is not None or (upstream.breaker is not None and upstream.breaker.error_rate is not None):
+            self._quiet = 0
         names = frozenset(node.name for node in upstream.nodes)
         self.ejector.keep(names)
         if self.breaker is not None:
@@ -51,6 +55,8 @@ class NodeGuard:
 
     def outcome(self, plan: Any, node_index: int, status: int, reason: int, seconds: float) -> None:
         """See engine/exchange.py's tell()."""
+        if 0 < status < self._quiet and not self.ejector.streaks and not self.out:
+            return
         node = plan.upstream.nodes[node_index]
         if status == 0 and reason == REFUSED_HERE and seconds == 0.0 and not node.host.startswith("unix:"):
             return  # no connection was even begun: that is not the node's fault
@@ -60,7 +66,7 @@ class NodeGuard:
         told = self.breaker.outcome(node.name, status, now_s) if self.breaker is not None else None
         for sentence in filter(None, (said, told)):
             self._guards.log.warning("%s: node %s: %s", self.key, node.name, sentence)
-        if said or told or node.name in self.names_out():
+        if said or told or (self.out and node.name in self.names_out()):
             self._guards.changed(self, node.name)
 
     def cut(self, plan: Any, node_index: int, reason: int) -> None:
@@ -75,8 +81,6 @@ class NodeGuard:
     def probe(self, plan: Any, tried: set[int] | None) -> int:
         """The index of a node that is due to be probed by the request at hand; -1: there is none."""
         now_s = self._guards.clock()
-        if now_s < self._next_s:
-            return -1
         for part in self._parts():
             for name in part.due(now_s):
                 index = self._place(plan, name)
@@ -109,10 +113,15 @@ class NodeGuard:
         kept_out = self.kept_out()
         if self.breaker is None or any(n.weight > 0 and n.name not in kept_out for n in plan.upstream.nodes):
             return 0.0
-        return max(0.001, self.breaker.suspensions.next_s() - self._guards.clock())
+        seconds: float = self.breaker.suspensions.next_s() - self._guards.clock()
+        return max(0.001, seconds)
 
     def look_ahead(self) -> None:
-        self._next_s = min(part.next_s() for part in self._parts())
+        """Tells the plans when to ask for a node to probe."""
+        wait_s = min(part.next_s() for part in self._parts()) - self._guards.clock()
+        due_us = int((monotonic() + min(wait_s, NEVER_S)) * 1e6)
+        for plan in self._guards.states.plans(self.key):
+            plan.probe_at = due_us
 
     @property
     def out(self) -> bool:
@@ -179,8 +188,8 @@ class NodeGuards:
         self._tell(guard)
 
     def failed(self, plan: Any, node_index: int, reason: int, seconds: float) -> None:
-        """A try failed at an upstream that has no guard; `seconds` as for an observer."""
-        if plan.guard is not None or reason not in NO_CONNECTION or plan.upstream.outlier_detection is not None:
+        """A try failed at an upstream that asks for no guard; `seconds` as for an observer."""
+        if plan.guard is None and (reason not in NO_CONNECTION or plan.upstream.outlier_detection is not None):
             return
         self._guard(plan.upstream.key).outcome(plan, node_index, 0, reason, seconds)
 
@@ -197,9 +206,9 @@ class NodeGuards:
     def changed(self, guard: NodeGuard, name: str) -> None:
         """A node of it went out, came back, or is probed."""
         self._show(guard, name)
-        self._tell(guard)
         for plan in self.states.plans(guard.key):
             self._attach(guard, plan)
+        self._tell(guard)
 
     def _tell(self, guard: NodeGuard) -> None:
         guard.look_ahead()
@@ -208,13 +217,11 @@ class NodeGuards:
         self.states.set(guard.key, "breaker", frozenset(breaker.suspensions.out if breaker else ()), firm=True)
 
     def _attach(self, guard: NodeGuard, plan: Any) -> None:
-        """Listens where it is wanted, or while a node is out."""
-        wanted = guard.asked_for or guard.out
-        if wanted == (plan.guard is guard):
-            return
-        plan.guard = guard if wanted else None
-        others = tuple(one for one in plan.observers if one is not guard)
-        plan.observers = (*others, guard) if wanted else others
+        """It is there where it is wanted, or while a node is out."""
+        plan.guard = guard if guard.asked_for or guard.out else None
+        if guard.asked_for != (guard in plan.observers):
+            others = tuple(one for one in plan.observers if one is not guard)
+            plan.observers = (*others, guard) if guard.asked_for else others
 
     def _show(self, guard: NodeGuard, name: str) -> None:
         for state, holds in guard.states(name).items():
