@@ -337,6 +337,19 @@ def test_an_upstream_that_always_refuses_is_not_asked_for_ever(bench: Bench, htt
     assert len(upstream.connections) == 2
 
 
+def test_a_retry_policy_holds_for_statuses(bench: Bench, http2_upstream: Play) -> None:
+    def script(peer: Http2Peer) -> None:
+        for _ in range(2):
+            peer.respond(peer.read_request().stream, b"busy", status=503)
+        answering(peer)
+
+    upstream = http2_upstream(script)
+    policy = {"on": [503], "methods": ["GET", "POST"]}
+    path = bench.route(upstream.address, retries=2, retry_policy=policy)
+    assert bench.get(path, "POST", b"hello").body == b"hello"
+    assert len(upstream.connections) == 1
+
+
 def test_a_reset_stream_fails_its_exchange_alone(bench: Bench, http2_upstream: Play) -> None:
     def script(peer: Http2Peer) -> None:
         one, other = sorted((peer.read_request() for _ in range(2)), key=lambda r: r.header(":path") or "")
