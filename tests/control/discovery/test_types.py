@@ -1,8 +1,14 @@
+import re
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
+from bascule.control.discovery.consul import AgentConfig
+from bascule.control.discovery.discovery import DiscoveryConfig
 from bascule.control.discovery.file import File
+from bascule.control.discovery.kubernetes import ClusterConfig
 from bascule.control.discovery.types import BUILT_IN, check, load
 from bascule.errors.config_error import ConfigRefused
 
@@ -75,3 +81,44 @@ def test_a_discovery_of_ones_own(tmp_path, monkeypatch):
     ):
         (told,) = refused({"ours": {"class": where}})
         assert told.startswith(f"$.discovery.ours.class: {sentence}")
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "discovery.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.S)
+
+
+def test_what_is_documented_can_be_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (own,) = blocks("python")
+    (tmp_path / "our_registry.py").write_text(own)
+    documented = set()
+    for block in blocks("yaml"):
+        section = yaml.safe_load(block).get("discovery")
+        if section is not None:
+            check(section, None, str(tmp_path))
+            documented |= section.keys()
+    assert documented == {*BUILT_IN, "ours"}
+
+
+def test_every_attribute_is_documented():
+    text = PAGE.read_text()
+    for type in BUILT_IN:
+        made, _ = load(type, MINIMAL.get(type))
+        section = text.partition(f"\n## {type}\n")[2].partition("\n## ")[0]
+        fields = made.Config.model_fields if type != "kubernetes" else ClusterConfig.model_fields
+        known = {*DiscoveryConfig.model_fields, "shared_size", "id"}
+        missing = {name for name in fields.keys() - known if f"`{name}" not in section}
+        assert not missing - (AgentConfig.model_fields.keys() if type == "consul_kv" else set()), type
+
+
+MINIMAL = {
+    "dns": {"servers": ["127.0.0.1"]},
+    "file": {"path": "a.yaml"},
+    "consul": {"servers": ["http://127.0.0.1:8500"]},
+    "consul_kv": {"servers": ["http://127.0.0.1:8500"]},
+    "nacos": {"host": ["http://127.0.0.1:8848"]},
+    "eureka": {"host": ["http://127.0.0.1:8761"]},
+}
