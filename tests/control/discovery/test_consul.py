@@ -3,7 +3,7 @@ import pytest
 from bascule.control.discovery import consul as module
 from bascule.control.discovery import discovery as discovery_module
 from bascule.control.discovery.consul import Consul, ConsulConfig
-from bascule.control.discovery.discovery import DiscoveredNode, Service
+from bascule.control.discovery.discovery import DiscoveredNode, DiscoveryFailure, Service
 from tests.control.discovery.telling import host, play
 from tests.servers.consul import ConsulAgent
 from tests.servers.ports import free_port
@@ -197,3 +197,14 @@ def test_what_is_not_looked_for():
     assert made.fallback(WEB) == [DiscoveredNode("127.0.0.1", 9, 3)]
     shown = made.shown()
     assert (shown["fetch_interval"], shown["timeout"]) == (3, {"connect": 2000, "read": 2000, "wait": 60})
+
+
+def test_passwords_are_not_told(agent):
+    agent.token = "secret"
+
+    async def script(told):
+        failure = await told.until(lambda one: isinstance(one, DiscoveryFailure))
+        assert failure.source == f"http://127.0.0.1:{agent.port}"
+        assert "pass" not in str(failure)
+
+    play(lambda place: Consul(ConsulConfig(servers=(f"http://me:pass@127.0.0.1:{agent.port}",)), place), script, WEB)

@@ -265,3 +265,21 @@ def test_one_of_several_sources_that_fails():
         await until(lambda: not follower.details()["troubles"])
 
     play(script, Whole)
+
+
+def test_a_whole_registry_that_fails_after_an_empty_list_is_not_believed():
+    async def script(scripted, follower, told):
+        follower.hold(WEB)
+        failure = DiscoveryFailure("away")
+        failure.raised = False
+        scripted.put(Found({"web": [A]}), Found({}), failure, name="")
+        await until(lambda: follower.details()["troubles"] and not follower.details()["emptying"])
+        assert follower.nodes(WEB) == (A,)
+        assert {"service": "test web", "message": "has no nodes any more, but test fails now"} in (
+            follower.details()["troubles"]
+        )
+        scripted.put(Found({}), name="")
+        await told.until(lambda one: one == {WEB: ()})
+        assert follower.details()["troubles"] == []
+
+    play(script, Whole, empty_after=0.2)

@@ -109,7 +109,7 @@ def test_every_attribute_is_documented():
         made, _ = load(type, MINIMAL.get(type))
         section = text.partition(f"\n## {type}\n")[2].partition("\n## ")[0]
         fields = made.Config.model_fields if type != "kubernetes" else ClusterConfig.model_fields
-        known = {*DiscoveryConfig.model_fields, "shared_size", "id"}
+        known = {*DiscoveryConfig.model_fields, "shared_size", "id", *(("prefix",) if type == "consul" else ())}
         missing = {name for name in fields.keys() - known if f"`{name}" not in section}
         assert not missing - (AgentConfig.model_fields.keys() if type == "consul_kv" else set()), type
 

@@ -25,7 +25,7 @@ from bascule.control.discovery.discovery import (
     closing,
     together,
 )
-from bascule.control.discovery.http import Answer
+from bascule.control.discovery.http import Answer, place
 from bascule.model.admin_settings import Section
 
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+(/[^\s]*)?$")]
@@ -82,6 +82,9 @@ class AgentConfig(DiscoveryConfig):
 
 
 class ConsulConfig(AgentConfig):
+    """`prefix` means nothing here; APISIX's examples have it."""
+
+    prefix: str | None = None
     sort_type: Literal["origin", "host_sort", "port_sort", "combine_sort"] = "origin"
     skip_services: tuple[str, ...] | None = None
 
@@ -105,7 +108,7 @@ async def follow(
         )
         if answer.status not in (200, 404):
             why = answer.body[:100].decode(errors="replace").strip()
-            raise DiscoveryFailure(f"{url} answers {answer.status}{f': {why}' if why else ''}")
+            raise DiscoveryFailure(f"{place(url)} answers {answer.status}{f': {why}' if why else ''}")
         told = answer.headers.get("X-Consul-Index", "")
         fresh = int(told) if told.isascii() and told.isdigit() else 0
         if fresh != index or not blocks:
@@ -131,7 +134,7 @@ class Consul(Discovery[ConsulConfig]):
         return self.conf.fallback()
 
     async def watch(self, service: Service) -> AsyncIterator[Nodes | DiscoveryFailure]:
-        makers = {server: partial(self._instances, server, service.name) for server in self.conf.servers}
+        makers = {place(server): partial(self._instances, server, service.name) for server in self.conf.servers}
         parts: dict[str, list[DiscoveredNode]] = {}
         away: dict[str, DiscoveryFailure] = {}
         async with closing(together(makers)) as telling:
@@ -174,7 +177,7 @@ class Consul(Discovery[ConsulConfig]):
         try:
             async with closing(follow(self.host, self.conf, url, {"passing": "1"}, blocking=blocking)) as answers:
                 async for answer in answers:
-                    yield [] if answer.status == 404 else self._nodes(answer.json(url), url)
+                    yield [] if answer.status == 404 else self._nodes(answer.json(place(url)), place(url))
         finally:
             self._blocking -= blocking
 

@@ -24,6 +24,7 @@ from bascule.control.discovery.discovery import (
     closing,
     together,
 )
+from bascule.control.discovery.http import place
 from bascule.errors.sentences import Refused
 from bascule.model.node import split_address
 
@@ -41,11 +42,10 @@ class ConsulKv(Discovery[ConsulKvConfig]):
     Config = ConsulKvConfig
 
     def fault(self, service: Service) -> str | None:
-        for server in self.conf.servers:
-            if service.name.startswith(f"{server.rstrip('/')}{PATH}{self.conf.prefix.strip('/')}/"):
-                return None
-        example = f"{self.conf.servers[0].rstrip('/')}{PATH}{self.conf.prefix.strip('/')}/NAME/"
-        return f"is no folder of a server in discovery.consul_kv.servers, as {example}"
+        folders = [f"{_bare(server)}{PATH}{self.conf.prefix.strip('/')}/" for server in self.conf.servers]
+        if any(service.name.startswith(folder) for folder in folders):
+            return None
+        return f"is no folder of a server in discovery.consul_kv.servers, as {folders[0]}NAME/"
 
     def name_of(self, service: Service) -> str:
         return service.name if service.name.endswith("/") else f"{service.name}/"
@@ -54,7 +54,7 @@ class ConsulKv(Discovery[ConsulKvConfig]):
         return self.conf.fallback()
 
     async def watch_all(self) -> AsyncIterator[Found | DiscoveryFailure]:
-        makers = {server: partial(self._tree, server.rstrip("/")) for server in self.conf.servers}
+        makers = {_bare(server): partial(self._tree, server.rstrip("/")) for server in self.conf.servers}
         trees: dict[str, dict[str, Nodes]] = {}
         async with closing(together(makers)) as telling:
             async for server, told in telling:
@@ -75,18 +75,18 @@ class ConsulKv(Discovery[ConsulKvConfig]):
             follow(self.host, self.conf, url, {"recurse": "true"}, blocking=self.conf.keepalive)
         ) as answers:
             async for answer in answers:
-                yield {} if answer.status == 404 else self._folders(f"{server}{PATH}", answer.json(url), url)
+                yield {} if answer.status == 404 else self._folders(_bare(server), answer.json(place(url)))
 
-    def _folders(self, base: str, entries: Any, url: str) -> dict[str, Nodes]:
+    def _folders(self, server: str, entries: Any) -> dict[str, Nodes]:
         if not isinstance(entries, list):
-            raise DiscoveryFailure(f"{url} answers with no list of keys")
+            raise DiscoveryFailure(f"{server}{PATH} answers with no list of keys")
         found: dict[str, list[DiscoveredNode]] = {}
         for entry in entries:
             key = entry.get("Key") if isinstance(entry, dict) else None
             if not isinstance(key, str) or key.endswith("/") or self._is_skipped(key):
                 continue
             folder, _, address = key.rpartition("/")
-            found.setdefault(f"{base}{folder}/", []).append(self._node(address, entry.get("Value")))
+            found.setdefault(f"{server}{PATH}{folder}/", []).append(self._node(address, entry.get("Value")))
         return dict(found)
 
     def _is_skipped(self, key: str) -> bool:
@@ -104,3 +104,8 @@ class ConsulKv(Discovery[ConsulKvConfig]):
         except (ValueError, TypeError, AttributeError):
             weight = packed
         return DiscoveredNode(host, port, weight)
+
+
+def _bare(server: str) -> str:
+    """As names of services have it: without user and password."""
+    return place(server).rstrip("/")

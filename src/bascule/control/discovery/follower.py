@@ -200,7 +200,11 @@ class Follower:
 
     def _empty(self, service: Service, found: Followed) -> None:
         found.emptied = None
-        if found.trouble is None and not self._closed:  # otherwise whatever it tells next decides
+        if self._closed:
+            return
+        if self._troubles and found.trouble is None:
+            found.trouble = f"has no nodes any more, but {self.type} fails now"
+        if found.trouble is None:  # otherwise whatever it tells next decides
             self._use(service, found, ())
 
     def _use(self, service: Service, found: Followed, nodes: tuple[DiscoveredNode, ...]) -> None:
