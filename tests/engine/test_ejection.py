@@ -27,10 +27,11 @@ def test_the_last_node_stays() -> None:
 
 
 def test_the_most_that_may_be_ejected() -> None:
-    one = Ejector(OutlierDetection(max_ejected_percent=40))
-    assert [bool(one.outcome(f"{n}:1", 0, CONNECT, 0, 5)) for n in range(5)] == [True, True, False, False, False]
-    one = Ejector(OutlierDetection(max_ejected_percent=1))
-    assert [bool(one.outcome(f"{n}:1", 0, CONNECT, 0, 5)) for n in range(5)] == [True] + [False] * 4
+    one = Ejector(OutlierDetection(consecutive_5xx=1, max_ejected_percent=40))
+    assert [bool(one.outcome(f"{n}:1", 500, 0, 0, 5)) for n in range(5)] == [True, True, False, False, False]
+    assert [bool(one.outcome(f"{n}:1", 0, CONNECT, 0, 5)) for n in (2, 3, 4)] == [True, True, False]
+    one = Ejector(OutlierDetection(consecutive_5xx=1, max_ejected_percent=1))
+    assert [bool(one.outcome(f"{n}:1", 500, 0, 0, 5)) for n in range(5)] == [True] + [False] * 4
 
 
 def test_a_probe_decides() -> None:

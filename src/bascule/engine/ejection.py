@@ -10,6 +10,7 @@ from bascule.model.outlier_detection import OutlierDetection
 
 # Reasons of engine/failure.pxd.
 NO_CONNECTION = frozenset({1, 2, 7})
+UNREACHABLE = "no connection could be made"
 CUTS_S = 10.0  # in which cut responses are counted
 GATEWAY_ERRORS = frozenset({502, 503, 504})
 
@@ -78,7 +79,8 @@ class Ejector:
     def _eject(self, name: str, cause: str, now_s: float, nodes: int) -> str | None:
         out = len(self.suspensions.out)
         # One node may always be ejected, where there is another.
-        if out + 1 >= nodes or (out and (out + 1) * 100 > nodes * self.conf.max_ejected_percent):
+        limited = out > 0 and cause is not UNREACHABLE
+        if out + 1 >= nodes or (limited and (out + 1) * 100 > nodes * self.conf.max_ejected_percent):
             return None
         del self.streaks[name]
         seconds = self.suspensions.suspend(name, now_s)
@@ -109,7 +111,7 @@ class Ejector:
         streak.server = streak.server + 1 if failed else 0
         often = streak.window is not None and streak.window.exceeds(failed, now_s)
         if conf.consecutive_connect_failures and streak.connect >= conf.consecutive_connect_failures:
-            return "no connection could be made"
+            return UNREACHABLE
         if conf.consecutive_gateway_errors and streak.gateway >= conf.consecutive_gateway_errors:
             return f"{streak.gateway} gateway errors in a row"
         if conf.consecutive_5xx and streak.server >= conf.consecutive_5xx:
