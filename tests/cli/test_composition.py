@@ -1,7 +1,10 @@
 """The gateway with the embedded store and its Admin API, as a user starts it."""
 
 import json
+import signal
 import stat
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -64,3 +67,26 @@ def test_a_key_is_made_once_and_told_once(gateway: Start) -> None:
     server.restart()
     assert file.read_text().strip() == key
     assert key not in server.log
+
+
+def test_a_discovery_that_comes_with_sighup_may_be_named(gateway: Start) -> None:
+    port = free_port()
+    server = gateway(config=config(port, admin_key=[{"name": "admin", "key": "k", "role": "admin"}]))
+    upstream = {"service_name": "web", "discovery_type": "file"}
+
+    def refusal() -> str:
+        try:
+            call(port, "PUT", "upstreams/1", upstream)
+        except urllib.error.HTTPError as error:
+            with error:
+                return str(json.load(error))
+        return ""
+
+    assert "config.yaml has no section" in refusal()
+    (server.directory / "nodes.json").write_text('{"web": {"127.0.0.1:1": 1}}')
+    server.configure({"discovery": {"file": {"path": "nodes.json"}}})
+    server.process.popen.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 30
+    while refusal():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -48,11 +48,13 @@ _PASSING_KEY = secrets.token_bytes(32)
 
 @dataclass(slots=True)
 class Parts:
-    """Of one gateway. `store` and `administration`: None with a standalone file."""
+    """Of one gateway. `store` and `administration`: None with a standalone file; `discovery`: types that are
+    configured, which whoever learns of a change writes into the set."""
 
     source: Source
     registry: Registry
     validator: Validator
+    discovery: set[str]
     store: LiveStore | None = None
     sealer: Sealer | None = None
     administration: Administration | None = None
@@ -63,15 +65,16 @@ def make_parts(configured: Configured) -> Parts:
     settings = configured.settings
     configured.allow_imports()
     registry = Registry(settings.plugins, configured.user_plugins)
-    served = Served(discovery=frozenset(settings.discovery))
+    types = set(settings.discovery)
+    served = Served(discovery=types)
     validator = Validator(registry, resolve=from_environment(os.environ), attr=settings.attr, served=served)
     store = make_store(configured)
     if store is None:
-        return Parts(FileSource(FileStore(configured.resources_path, environ=os.environ)), registry, validator)
+        return Parts(FileSource(FileStore(configured.resources_path, environ=os.environ)), registry, validator, types)
     sealer = make_sealer(configured, registry)
     prefix = _prefix(configured)
     administration = Administration(store, validator, sealer, prefix=prefix)
-    return Parts(StoreSource(store, sealer), registry, validator, store, sealer, administration)
+    return Parts(StoreSource(store, sealer), registry, validator, types, store, sealer, administration)
 
 
 def _prefix(configured: Configured) -> str:
@@ -122,6 +125,7 @@ def debug_key(configured: Configured) -> bytes:
 def add_services(configured: Configured, parts: Parts, supervisor: Supervisor) -> str | None:
     """The supervisor's further HTTP servers; what is to be said once. Raises as `make_parts`, and ConfigRefused."""
     settings = configured.settings
+    supervisor.discovery.types = parts.discovery
     if settings.apisix.enable_control:
         supervisor.add_service(_control_service(configured, parts, supervisor))
     admin = settings.deployment.admin

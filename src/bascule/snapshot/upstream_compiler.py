@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -26,7 +26,7 @@ class Served:
 
     schemes: frozenset[str] = frozenset({"http", "https", "grpc", "grpcs"})
     balancers: frozenset[str] = frozenset({"roundrobin", "chash", "least_conn", "ewma", "p2c"})
-    discovery: frozenset[str] = frozenset()
+    discovery: Set[str] = frozenset()  # what is configured now: it may change
     pool: KeepalivePool = _POOL  # of an upstream that says nothing about its own
     discovered: Discovered | None = None  # None: no node is known here
 

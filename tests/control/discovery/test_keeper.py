@@ -1,9 +1,12 @@
 import asyncio
 import http.client
+import itertools
 import json
 import os
 import re
+import signal
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -151,14 +154,16 @@ def test_another_configuration_keeps_the_lists(tmp_path):
     async def script(kept):
         kept.write(web={"127.0.0.1:1": 1})
         await kept.take(Change("upstreams", "1", UP))
+        types = kept.keeper.types
         kept.keeper.configure({"file": {"path": "none.json"}})
         assert kept.keeper.answers == {WEB: (A,)}
         (tmp_path / "nodes2.json").write_text('{"web": {"127.0.0.1:2": 1}}')
         kept.keeper.configure({"file": {"path": "nodes2.json"}})
         await kept.told.until(lambda one: one == {WEB: (B,)})
         kept.keeper.configure({})
-        assert (kept.keeper.answers, kept.keeper.types, kept.keeper.dump("file")) == ({}, frozenset(), None)
+        assert (kept.keeper.answers, kept.keeper.types, kept.keeper.dump("file")) == ({}, set(), None)
         kept.keeper.configure(FILE)
+        assert types == {"file"}
         await kept.told.until(lambda one: one == {WEB: (A,)})
 
     play(tmp_path, script)
@@ -307,6 +312,46 @@ def test_a_restart_while_the_name_server_is_away(place):
     assert trouble["message"].startswith("web.test SRV: ")
     dns.use("host-record=web.test,127.0.0.2")
     until(lambda: details()["kept"] == 0)
+
+
+def test_no_request_fails_while_nodes_change(place, raw_upstream):
+    gateway, _ = place
+    peers = [raw_upstream() for _ in range(3)]
+    end = threading.Event()
+
+    def change():
+        for number in itertools.count():
+            write_nodes(gateway, {"web": {peers[number % 3].address: 1, peers[(number + 1) % 3].address: 1}})
+            if end.wait(0.06):
+                return
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        until(lambda: ask(gateway.port, "/file")[0] == 200)
+        before = gateway.status("/status/details")[1]["discovery"]["file"]["updates"]
+        with gateway.client() as client:
+            until(lambda: client.request("GET", "/file").status != 200 or updates(gateway) > before + 20)
+            assert client.request("GET", "/file").status == 200
+    finally:
+        end.set()
+        thread.join()
+    assert all(len(peer.connections) > 0 for peer in peers)
+
+
+def updates(gateway):
+    return gateway.status("/status/details")[1]["discovery"]["file"]["updates"]
+
+
+def test_sighup_changes_what_is_asked(place, raw_upstream):
+    gateway, _ = place
+    (gateway.directory / "other.json").write_text(json.dumps({"web": {raw_upstream().address: 1}}))
+    write_nodes(gateway, {"web": {"127.0.0.1:1": 1}})
+    until(lambda: ask(gateway.port, "/file")[0] == 502)
+    gateway.configure({"discovery": {"file": {"path": "other.json"}, "consul": {"servers": ["http://127.0.0.1:1"]}}})
+    gateway.process.popen.send_signal(signal.SIGHUP)
+    until(lambda: ask(gateway.port, "/file")[0] == 200)
+    until(lambda: set(gateway.status("/status/details")[1]["discovery"]) == {"file", "dns", "consul"})
 
 
 def test_a_type_that_is_not_configured_is_refused(place):

@@ -54,6 +54,7 @@ class DiscoveryKeeper:
         environ: Mapping[str, str],
     ) -> None:
         self.on_nodes: list[Callable[[str, Nodes | None], None]] = []
+        self.types: set[str] = set(launch.settings.discovery)  # one object, which others hold, too
         self._tell = tell
         self._section: dict[str, Any] = dict(launch.settings.discovery)
         self._http = Http()
@@ -73,10 +74,6 @@ class DiscoveryKeeper:
         return f"<discovery keeper: {len(self._places)} services, {sorted(self._section)}>"
 
     # ---- what others ask
-
-    @property
-    def types(self) -> frozenset[str]:
-        return frozenset(self._section)
 
     @property
     def answers(self) -> Lists:
@@ -165,10 +162,11 @@ class DiscoveryKeeper:
 
     def configure(self, section: Mapping[str, Any]) -> None:
         """As config.yaml says it now: what has changed of it starts anew, with the lists that it has."""
-        if not self._started:
-            self._section = dict(section)
-            return
         before, self._section = self._section, dict(section)
+        self.types.clear()
+        self.types.update(section)
+        if not self._started:
+            return
         for type in list(self._followers):
             if before.get(type) != section.get(type) or type not in section:
                 old = self._followers.pop(type)
