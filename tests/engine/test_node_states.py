@@ -8,6 +8,7 @@ import pytest
 
 from bascule.engine import node_states
 from bascule.engine.node_states import NodeStates
+from bascule.model.engine_settings import EngineSettings
 from tests.engine.in_process import InProcess, engine_in_process
 from tests.servers.ports import free_port
 from tests.servers.raw import RawConnection, RawUpstream, answers, response
@@ -181,3 +182,22 @@ def test_what_nobody_uses_is_forgotten_at_last(monkeypatch: pytest.MonkeyPatch) 
     assert states.passed_over("upstreams/kept") == {"health": frozenset({"a:1"})}
     states.set("upstreams/none", "health", frozenset())
     assert states.passed_over("upstreams/none") == {}
+
+
+def test_nodes_of_the_own_zone_first(nodes: dict[str, RawUpstream]) -> None:
+    listed = [
+        {"host": "127.0.0.1", "port": node.port, "weight": 1, "metadata": {"zone": zone}}
+        for node, zone in zip(nodes.values(), ("here", "here", "there"), strict=True)
+    ]
+    with engine_in_process(EngineSettings(zone="here")) as stand:
+        serve(stand, listed)
+        assert Counter(stand.bodies("/", 10)) == {"a": 5, "b": 5}
+        over(stand, "health", nodes["a"])  # half of the zone is less than 70 %
+        assert Counter(stand.bodies("/", 10)) == {"b": 5, "c": 5}
+        serve(stand, listed, locality={"threshold": 50})
+        assert Counter(stand.bodies("/", 10)) == {"b": 10}
+        over(stand, "health")
+        serve(stand, listed, locality={"disable": True})
+        assert Counter(stand.bodies("/", 9)) == {"a": 3, "b": 3, "c": 3}
+        serve(stand, [{**node, "metadata": {"zone": ["odd"]}} for node in listed])
+        assert Counter(stand.bodies("/", 9)) == {"a": 3, "b": 3, "c": 3}

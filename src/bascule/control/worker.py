@@ -27,6 +27,7 @@ from bascule.engine.load_table import LoadTable
 from bascule.engine.log_writer import LogWriter
 from bascule.engine.server import Engine
 from bascule.engine.shared_counters import SharedCounters
+from bascule.engine.sticky import sticky_key
 from bascule.model.upstream import KeepalivePool
 from bascule.net.dns import Resolver
 from bascule.net.loop import new_loop
@@ -69,6 +70,7 @@ class Worker:
             worker_id=boot.worker_id,
             plugin_attr=boot.plugin_attr,
             ticket_secret=boot.ticket_secret,
+            sticky_key=sticky_key(boot.settings.sticky_secret, boot.debug_key),
         )
         self._resolver = Resolver(
             loop,

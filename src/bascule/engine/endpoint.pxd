@@ -64,6 +64,7 @@ cdef class UpstreamPlan:
     cdef public object guard        # engine/node_guards.py's NodeGuard; None: no node is out, and none is watched
     cdef public long long probe_at  # us of the poller's clock: then the guard has a node to be probed
     cdef public tuple observers     # of how each try went, see exchange.py's tell()
+    cdef public object sticky       # engine/sticky.py's StickySessions, or None
     cdef object __weakref__
     cdef int pick(self, object key, set tried)
     cdef int lively(self, int node, object key, set tried, long long now)

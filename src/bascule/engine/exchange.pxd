@@ -228,6 +228,8 @@ cdef class Exchange:
     cdef int addresses_left             # of the node's name, not tried yet
     cdef bint no_pool
     cdef bint probing                   # the guard chose the node of this try, to see whether it works again
+    cdef bytes cookie                   # that the response sets: the client is to come back to this node
+    cdef bint stuck                     # the node is the one that the client's cookie names
     cdef bint told                      # observers know how this try went
     cdef bint awaits                    # counts as waiting for the node to answer, see Endpoint.awaited
     cdef object pause                   # _Pause before the next try, or None
@@ -287,6 +289,7 @@ cdef class Exchange:
     cdef bint may_replay(self) noexcept
     cdef int note_try(self, object status)
     cdef int attempt(self)
+    cdef int stick(self)
     cdef double waited(self) noexcept
     cdef int tell(self, int status, int reason, bint sent)
     cdef int tell_cut(self, int reason)

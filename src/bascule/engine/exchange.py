@@ -313,6 +313,7 @@ class Exchange:
         self.key = None
         self.tried = None
         self.tries = None
+        self.cookie = None
         self.no_pool = False
         self.pause = None
         self.body_mode = BODY_NONE
@@ -701,9 +702,9 @@ class Exchange:
     def attempt(self) -> cython.int:
         """Picks a node and sends the request there."""
         self.told = False
-        self.node = -1
         self.probing = False
-        if self.upstream.guard is not None and self.core.poller.now >= self.upstream.probe_at:
+        self.node = -1 if self.upstream.sticky is None else self.stick()
+        if self.node < 0 and self.upstream.guard is not None and self.core.poller.now >= self.upstream.probe_at:
             self.node = self.upstream.guard.probe(self.upstream, self.tried)
             self.probing = self.node >= 0
         if self.node < 0:
@@ -714,6 +715,8 @@ class Exchange:
             self.node = self.other_node()
         if self.node < 0:
             return self.no_node()
+        if self.upstream.sticky is not None and not self.stuck:
+            self.cookie = self.upstream.sticky.cookie(self.node, self.down.secure)
         self.endpoint = cython.cast(Endpoint, self.upstream.endpoints[self.node])
         self.addresses_left = self.endpoint.count - 1
         if self.endpoint.count == 0:
@@ -728,6 +731,16 @@ class Exchange:
             self.step_index = 0
             return self.run()
         return self.send_request()
+
+    @cython.cfunc
+    def stick(self) -> cython.int:
+        """The node that the client's cookie names, if it may be used; else -1."""
+        node: cython.int = self.upstream.sticky.node(self)
+        self.cookie = None
+        self.stuck = node >= 0 and node not in self.upstream.passed_over
+        if self.stuck and self.tried is not None and node in self.tried:
+            self.stuck = False
+        return node if self.stuck else -1
 
     @cython.cfunc
     def other_node(self) -> cython.int:
@@ -1270,7 +1283,7 @@ class Exchange:
             self.tell(m.status, 0, True)
         bodyless = self.head_request or m.status == 204 or m.status == 304
         self.filtering = False
-        if self.chain.needs_response:
+        if self.chain.needs_response or self.cookie is not None:
             self.ensure()
             self.resp.copy(p, m.head_len)
             self.resp_kept = True
@@ -1280,6 +1293,8 @@ class Exchange:
             r.source = "upstream"
             self.response = r
             self.request.response = r
+            if self.cookie is not None:
+                r.added = [(b"Set-Cookie", self.cookie)]
             if not self.run_header_filters():
                 return 0
             self.status = r.status

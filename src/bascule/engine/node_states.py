@@ -5,6 +5,7 @@ Health checks, ejection and breakers each say which nodes they want passed over;
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import monotonic
@@ -14,6 +15,8 @@ from weakref import WeakSet
 from bascule.balance.balancer import make_balancer
 from bascule.balance.member import Load
 from bascule.engine.load_table import LoadTable
+from bascule.engine.warming import Warming
+from bascule.model.locality import Locality
 
 # What is known of an upstream that nobody uses is forgotten after this time, once there are many such.
 KEPT_S = 600.0
@@ -30,6 +33,11 @@ class UpstreamState:
     sources: dict[str, tuple[frozenset[str], bool]] = field(default_factory=dict)
     loads: dict[str, Load] = field(default_factory=dict)
     touched_s: float = 0.0
+    known: frozenset[str] | None = None  # nodes of the newest version; None: there was none yet
+    warming: Warming | None = None
+
+    def passed_over(self) -> set[str]:
+        return {name for names, _ in self.sources.values() for name in names}
 
     def apply(self, plan: Any) -> None:
         """Tells a plan which of its nodes are passed over."""
@@ -60,11 +68,20 @@ class UpstreamState:
 class NodeStates:
     """One per engine."""
 
-    __slots__ = ("_start", "_sweep_at", "_table", "_upstreams")
+    __slots__ = ("_loop", "_start", "_sweep_at", "_table", "_upstreams", "_zone")
 
-    def __init__(self, worker: int = 0, table: LoadTable | None = None) -> None:
-        """`table`: where nodes are measured together with other workers; None: by this one alone."""
+    def __init__(
+        self,
+        worker: int = 0,
+        table: LoadTable | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        zone: str | None = None,
+    ) -> None:
+        """`table`: where nodes are measured together with other workers; None: by this one alone. `loop`: has the
+        timers of slow starts, which there are none without. `zone`: where this gateway stands."""
         self._table = table
+        self._loop = loop
+        self._zone = zone
         # So far apart that any number of workers begin evenly spread (the golden ratio).
         self._start = worker * 0.6180339887498949 % 1.0
         self._upstreams: dict[str, UpstreamState] = {}
@@ -75,6 +92,7 @@ class NodeStates:
         passed over, and no others; it holds for all versions of the upstream. When that would be every node which
         has a weight, all are used nevertheless, save for the nodes of a source that is firm."""
         state = self._state(upstream_key)
+        before = state.passed_over()
         if nodes:
             if state.sources.get(source) == (nodes, firm):
                 return
@@ -83,6 +101,8 @@ class NodeStates:
             return
         for plan in list(state.plans):
             state.apply(plan)
+        if state.warming is not None:
+            state.warming.begin(before - state.passed_over())
 
     def passed_over(self, upstream_key: str) -> dict[str, frozenset[str]]:
         """Names of nodes by source."""
@@ -94,6 +114,15 @@ class NodeStates:
         state = self._state(plan.upstream.key)
         state.plans.add(plan)
         state.apply(plan)
+        names = frozenset(node.name for node in plan.upstream.nodes)
+        added = frozenset() if state.known is None else names - state.known
+        state.known = names
+        if state.warming is None:
+            if plan.upstream.slow_start is None or self._loop is None:
+                return
+            state.warming = Warming(self._loop, lambda: list(state.plans))
+        state.warming.follow(plan.upstream.slow_start)
+        state.warming.begin(added)
 
     def loads(self, upstream_key: str) -> dict[str, Load]:
         """Measurements by node name, for the balancers of all versions."""
@@ -110,7 +139,16 @@ class NodeStates:
             if not state.loads[name].active:
                 del state.loads[name]
         weights = [(node.weight, node.priority) for node in nodes]
-        made = make_balancer(upstream.type, weights, names, loads=state.loads, start=self._start)
+        locality = upstream.locality or Locality()
+        made = make_balancer(
+            upstream.type,
+            weights,
+            names,
+            loads=state.loads,
+            start=self._start,
+            near=None if self._zone is None or locality.disable else [zone_of(node) == self._zone for node in nodes],
+            threshold=locality.threshold / 100,
+        )
         if upstream.type in SHARED and self._table is not None:
             for name, load in state.loads.items():
                 self._table.share(upstream.key, name, load)
@@ -138,3 +176,8 @@ class NodeStates:
     def __repr__(self) -> str:
         passed = sum(len(names) for state in self._upstreams.values() for names, _ in state.sources.values())
         return f"<NodeStates {len(self._upstreams)} upstreams, {passed} nodes passed over>"
+
+
+def zone_of(node: Any) -> object:
+    """The `zone` in a node's metadata, or None."""
+    return None if node.metadata is None else node.metadata.get("zone")

@@ -29,6 +29,7 @@ cdef class Engine(Core):
     cdef object tls_clients         # engine/tls_servers.py
     cdef int trust(self, UpstreamPlan plan)
     cdef int secure(self, Stream u, Endpoint e, UpstreamPlan plan, str name, bytes protocols)
+    cdef object sticky_key
     cdef readonly object node_states        # engine/node_states.py
     cdef public list on_plan        # called with each new UpstreamPlan
     cdef LoadShedder shedder        # None: load isn't shed

@@ -35,6 +35,7 @@ from bascule.engine.node_guards import NodeGuards
 from bascule.engine.node_states import NodeStates
 from bascule.engine.plan import chain_plan
 from bascule.engine.plugin_host import Hosts
+from bascule.engine.sticky import StickySessions
 from bascule.engine.tls_servers import TlsClients, bare_host
 from bascule.match.address import AddressSet
 from bascule.net.tls_identity import TlsIdentity
@@ -135,6 +136,7 @@ class Engine(Core):
         counters,
         metrics,
         loads=None,
+        sticky_key=b"",
         access_log=None,
         worker_id=0,
         plugin_attr=None,
@@ -155,7 +157,8 @@ class Engine(Core):
         self.endpoints = WeakValueDictionary()
         self.upstream_plans = {}
         self.listeners = []
-        self.node_states = NodeStates(worker_id, loads)
+        self.node_states = NodeStates(worker_id, loads, loop, settings.zone)
+        self.sticky_key = sticky_key
         self.guards = NodeGuards(self.node_states, metrics, self.log)
         self.on_plan = [self.guards.adopt]
         self.counters_table = counters
@@ -372,6 +375,8 @@ class Engine(Core):
             balancer = next(iter(plans.values())).balancer if plans else self.node_states.balancer(upstream)
             plan = UpstreamPlan(upstream, timeout, self.endpoint_for, self.settings, balancer)
             plans[timeout] = plan
+            if upstream.sticky is not None:
+                plan.sticky = StickySessions(upstream, self.sticky_key)
             self.node_states.adopt(plan)
             self.observe(plan)
         return plan

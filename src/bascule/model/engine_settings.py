@@ -61,6 +61,9 @@ class EngineSettings:
     server_tokens: bool = True
     version: str = ""
     show_upstream_status: bool = False
+    # choosing nodes
+    zone: str | None = None
+    sticky_secret: str | None = None
     # TLS
     tls_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
     tls_ciphers: str = CIPHERS

@@ -155,6 +155,10 @@ class Bascule(Section):
     secret_refresh: Annotated[Duration, Field(gt=0)] = 300.0
     acme: AcmeSection = AcmeSection()
     load_shedding: LoadShedding = LoadShedding()
+    # Where this gateway stands: nodes whose metadata names the same zone go first.
+    zone: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    # What cookies of sticky sessions are signed with; gateways that share it take each other's.
+    sticky_secret: Annotated[str, Field(min_length=16, max_length=1024)] | None = None
 
 
 class Exporter(Section):
@@ -292,4 +296,6 @@ class Settings(Section):
             shed_lag_s=own.load_shedding.max_lag if own.load_shedding.enabled else 0.0,
             shed_retry_after_s=int(own.load_shedding.retry_after),
             discovery=frozenset(self.discovery),
+            zone=own.zone,
+            sticky_secret=own.sticky_secret,
         )

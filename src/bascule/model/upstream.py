@@ -12,9 +12,12 @@ from bascule.errors.fault import INVALID
 from bascule.errors.sentences import Refused
 from bascule.model.attributes import Bool, Cert, Host, Id, Json, Key, Model, Resource, Str, TimeoutConf, Unique
 from bascule.model.health_check import Checks
+from bascule.model.locality import Locality
 from bascule.model.node import NodeConf, Nodes
 from bascule.model.outlier_detection import NodeBreaker, OutlierDetection
 from bascule.model.retry_policy import RetryPolicy
+from bascule.model.slow_start import SlowStart
+from bascule.model.sticky import Sticky
 
 Positive = Annotated[int, Strict(), Field(ge=1)]
 NotNegative = Annotated[int, Strict(), Field(ge=0)]
@@ -97,6 +100,9 @@ class Upstream(Resource):
     timeout: TimeoutConf | None = None
     tls: UpstreamTls | None = None
     keepalive_pool: KeepalivePool | None = None
+    sticky: Sticky | None = None  # our own, as are the next two
+    slow_start: SlowStart | None = None
+    locality: Locality | None = None
     proxy_protocol: Literal["v1", "v2"] | None = None  # our own: the header that tells the node who the client is
     checks: Checks | None = None
 
@@ -117,6 +123,8 @@ class Upstream(Resource):
             raise Refused('"upstream_host" can\'t be empty when "pass_host" is "rewrite"')
         if self.type == "chash":
             self._check_key()
+        if self.slow_start is not None and self.type in ("chash", "ewma"):
+            raise Refused(f'"slow_start" changes weights for a while, which "type": "{self.type}" can\'t use')
         return self
 
     def _check_key(self) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 from bascule.model.discovery import Service
 from bascule.model.health_check import PassiveCheck
+from bascule.model.locality import Locality
 from bascule.model.outlier_detection import NodeBreaker, OutlierDetection
 from bascule.model.retry_policy import RetryPolicy
+from bascule.model.slow_start import SlowStart
+from bascule.model.sticky import Sticky
 from bascule.snapshot.timeout import Timeout
 
 
@@ -65,6 +68,9 @@ class CompiledUpstream:
     keepalive_size: int = 320
     keepalive_idle_s: float = 60.0
     keepalive_requests: int = 1000
+    sticky: Sticky | None = None
+    slow_start: SlowStart | None = None
+    locality: Locality | None = None
     proxy_protocol: int = 0  # version of the PROXY header that each connection begins with; 0: none
     tls: ClientTls | None = None  # None: plain
     name: str | None = None
