@@ -23,6 +23,8 @@ LIBRARIES = {
     "engine.http2_stream": ["nghttp2"],
     "engine.http2_websocket": ["nghttp2"],
     "engine.http2_upstream": ["nghttp2"],
+    "engine.http2_upstream_connection": ["nghttp2"],
+    "engine.http2_upstream_session": ["nghttp2"],
     "net.tls": OPENSSL,
     "net.tls_client": OPENSSL,
     "net.tls_identity": OPENSSL,

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from tests.servers.certificates import Certificates
 from tests.servers.gateway import BASCULE, Gateway
 from tests.servers.nginx import Nginx
+from tests.servers.ports import free_port
 from tests.servers.raw import Closed
+from tests.servers.tls import connect
 
 Start = Callable[..., Gateway]
 
@@ -162,3 +165,51 @@ def test_with_nothing_to_take_over_it_says_so(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == "bascule: no gateway runs with this configuration, as this user\n"
+
+
+def test_no_handshake_fails_while_workers_change_and_a_new_gateway_takes_over(
+    gateway: Start, certificates: Certificates, ended: list[int]
+) -> None:
+    port = free_port()
+    config: dict[str, Any] = {"apisix": {"ssl": {"enable": True, "listen": [{"ip": "127.0.0.1", "port": port}]}}}
+    resources = {
+        "routes": [{"uri": "/*", "plugins": {"mocking": {"response_example": "hello"}}}],
+        "ssls": [{"sni": "localhost", **certificates.server.texts}],
+    }
+    server = gateway(resources, config, workers=2)
+    wrong: list[str] = []
+    answers: list[int] = []
+    end = threading.Event()
+
+    def ask() -> None:
+        while not end.is_set():
+            try:
+                with connect(port, "localhost") as client:
+                    answers.append(client.get("localhost"))
+            except Exception as error:
+                wrong.append(repr(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        before = set(server.worker_pids())
+        server.configure({**config, "nginx_config": {"http": {"keepalive_timeout": "30s"}}})
+        server.process.popen.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 60
+        while before & set(server.worker_pids()) or len(server.worker_pids()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        told = upgrade(server)
+        assert told.returncode == 0, told.stderr
+        ended.append(supervisor(server))
+        known = len(answers)
+        while len(answers) < known + 20:
+            assert time.monotonic() < deadline + 60
+            time.sleep(0.05)
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join(20)
+    assert not wrong
+    assert set(answers) == {200}

@@ -20,6 +20,7 @@ from bascule.engine.load_table import LoadTable
 from bascule.engine.shared_counters import SharedCounters
 from bascule.model.change import Change
 from bascule.model.engine_settings import EngineSettings
+from bascule.net.session_cache import SessionCache
 from bascule.snapshot.references import Unresolved
 
 UPGRADE_ADDRESS = address_of(f"/nowhere/worker-{os.getpid()}")
@@ -62,13 +63,15 @@ def play(
             port = listener.getsockname()[1]
             counters = SharedCounters.create(1 << 16)
             loads = LoadTable.create()
-            process = spawn(theirs.fileno(), listener.fileno(), counters.fd, loads.fd)
+            sessions = SessionCache.create()
+            process = spawn(theirs.fileno(), listener.fileno(), counters.fd, loads.fd, sessions.fd)
             boot = Boot(
                 worker_id=0,
                 settings=EngineSettings(**{"access_log_path": str(tmp_path / "access.log"), **settings}),
                 sockets=(Socket(listener.fileno(), port, False),),
                 counters_fd=counters.fd,
                 loads_fd=loads.fd,
+                sessions_fd=sessions.fd,
                 enabled=None,
                 user_plugins=(),
                 folder=str(tmp_path),

@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+import signal
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from bascule.wire.proxy_protocol import build_proxy_header
 from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
 from tests.servers.process import ServerProcess, run_tool
-from tests.servers.raw import Message, RawClient, RawUpstream
+from tests.servers.raw import Closed, Message, RawClient, RawUpstream
 
 LOG = "$remote_addr $remote_port $server_addr $server_port [$proxy_protocol_addr] $uri"
 GET = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -222,3 +224,37 @@ def test_haproxy_in_front(options: str, served: Gateway, port: int, tmp_path: Pa
         assert headers["X-server-port"] == str(front)
     finally:
         process.stop()
+
+
+def test_a_port_changes_between_plain_and_proxy_by_sighup(tmp_path: Path, upstream: RawUpstream) -> None:
+    changing, other = free_port(), free_port()
+    plain = {"apisix": {"node_listen": [changing], "proxy_protocol": {"listen_http_port": other}}}
+    proxied = {"apisix": {"node_listen": [other], "proxy_protocol": {"listen_http_port": changing}}}
+    route = {"routes": [{"uri": "/*", "upstream": {"nodes": {upstream.address: 1}}}]}
+    server = Gateway(tmp_path / "changing", route, plain)
+
+    def source(header: bytes) -> str | None:
+        """The client's address as the upstream sees it; None: the port wants to hear it otherwise."""
+        try:
+            with RawClient(changing) as client:
+                client.send(header + GET % b"x")
+                answer = client.read_response()
+                return account(answer)["X-Real-IP"] if answer.status == 200 else None
+        except (Closed, ConnectionError):
+            return None
+
+    def change(config: dict[str, Any], header: bytes, wanted: str) -> None:
+        server.configure(config)
+        server.process.popen.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 60
+        while source(header) != wanted:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    try:
+        assert source(b"") == "127.0.0.1"
+        for _ in range(2):
+            change(proxied, V1, "203.0.113.7")
+            change(plain, b"", "127.0.0.1")
+    finally:
+        assert server.stop() == 0

@@ -49,6 +49,7 @@ class Served:
                         "listen": [{"ip": "127.0.0.1", "port": self.port}],
                         "fallback_sni": "b.a.test",
                         "ssl_session_tickets": True,
+                        "ssl_ciphersuites": "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384",
                     }
                 },
                 "nginx_config": {
@@ -78,7 +79,13 @@ class Served:
                 {"id": "wild", "sni": "*.a.test", **self.pairs["wild"].texts},
                 {"id": "third", "sni": "c.test", **self.pairs[third].texts},
                 {"id": "off", "sni": "off.test", "status": 0, **self.pairs["wild"].texts},
-                {"id": "modern", "sni": "modern.test", "ssl_protocols": ["TLSv1.3"], **self.pairs["modern"].texts},
+                {
+                    "id": "modern",
+                    "sni": "modern.test",
+                    "ssl_protocols": ["TLSv1.3"],
+                    "ssl_ciphersuites": "TLS_CHACHA20_POLY1305_SHA256",
+                    **self.pairs["modern"].texts,
+                },
                 {
                     "id": "asking",
                     "sni": "asks.test",
@@ -167,6 +174,15 @@ def test_versions_for_a_name(served: Served) -> None:
         served.connect("modern.test", served.context(maximum_version=ssl.TLSVersion.TLSv1_2))
     with served.connect("modern.test") as client:
         assert client.tls.version() == "TLSv1.3"
+
+
+def test_cipher_suites_of_tls_1_3(served: Served) -> None:
+    for name, suite in (("modern.test", "TLS_CHACHA20_POLY1305_SHA256"), ("a.test", "TLS_AES_128_GCM_SHA256")):
+        with served.connect(name) as client:
+            cipher = client.tls.cipher()
+            assert cipher
+            assert cipher[0] == suite
+            assert client.get(name) == 200
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -161,6 +161,17 @@ def test_a_flood_of_alerts_ends_the_connection(served: Served) -> None:
     served.check_others()
 
 
+@pytest.mark.parametrize("kind", [20, 21, 22, 23])
+def test_a_flood_of_empty_records_ends_the_connection(kind: int, served: Served) -> None:
+    raw = served.raw()
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        for _ in range(2000):
+            raw.send((bytes([kind]) + b"\x03\x03\0\0") * 100)
+    raw.read_to_end()
+    raw.close()
+    served.check_others()
+
+
 def test_a_flood_of_key_updates_is_bounded(served: Served) -> None:
     """Each asks for one back. They are made by a client of OpenSSL's, one line each."""
     argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{served.port}", "-servername", "a.test", "-tls1_3"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, WindowUpdated
+from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, TrailersReceived, WindowUpdated
 from h2.settings import SettingCodes, Settings
 
 from tests.servers.raw import Closed, RawConnection, Script
@@ -91,8 +91,10 @@ class Http2Peer:
         """The next request with its body; the windows are kept open."""
         request = self.read_head()
         while True:
-            event = self.next(DataReceived, StreamEnded, StreamReset, stream=request.stream)
-            if isinstance(event, DataReceived):
+            event = self.next(DataReceived, TrailersReceived, StreamEnded, StreamReset, stream=request.stream)
+            if isinstance(event, TrailersReceived):
+                request.trailers = [(str(name), str(value)) for name, value in event.headers or ()]
+            elif isinstance(event, DataReceived):
                 request.body += event.data
                 self.h2.acknowledge_received_data(event.flow_controlled_length, request.stream)
                 self.flush()

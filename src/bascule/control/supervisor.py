@@ -46,6 +46,7 @@ from bascule.engine.shared_counters import SharedCounters
 from bascule.errors.config_error import ConfigRefused
 from bascule.model.change import Change
 from bascule.model.settings import Settings
+from bascule.net.session_cache import SessionCache
 
 log = logging.getLogger("bascule.supervisor")
 
@@ -90,6 +91,7 @@ class Supervisor:
         self._at_once = asyncio.Event()
         self._reload = asyncio.Event()
         counters = SharedCounters.create(launch.settings.bascule.shared_counters * 64)
+        self._tls_sessions = SessionCache.create()
         self._estate = Estate(version, counters, os.environ.pop("NOTIFY_SOCKET", None))
         self._listening = self._estate.listening
         self._keeper = Keeper(upgrade_address, self._estate.holdings)
@@ -124,7 +126,12 @@ class Supervisor:
         await self._announcer.applied(revision)
 
     def _fds(self, worker: int) -> tuple[int, ...]:
-        return (*self._listening.fds(worker), self._estate.counters.fd, self._estate.loads.fd)
+        return (
+            *self._listening.fds(worker),
+            self._estate.counters.fd,
+            self._estate.loads.fd,
+            self._tls_sessions.fd,
+        )
 
     def _boot(self, worker: int) -> Boot:
         settings = self.settings
@@ -135,6 +142,7 @@ class Supervisor:
             sockets=self._listening.of(worker),
             counters_fd=self._estate.counters.fd,
             loads_fd=self._estate.loads.fd,
+            sessions_fd=self._tls_sessions.fd,
             enabled=self._enabled,
             user_plugins=self._launch.user_plugins,
             folder=self._launch.folder,

@@ -31,6 +31,7 @@ from bascule.engine.sticky import sticky_key
 from bascule.model.upstream import KeepalivePool
 from bascule.net.dns import Resolver
 from bascule.net.loop import new_loop
+from bascule.net.session_cache import SessionCache
 from bascule.net.syn_filter import turn_away
 from bascule.observe.metrics import Metrics
 from bascule.plugin.registry import Registry
@@ -71,6 +72,7 @@ class Worker:
             plugin_attr=boot.plugin_attr,
             ticket_secret=boot.ticket_secret,
             sticky_key=sticky_key(boot.settings.sticky_secret, boot.debug_key),
+            tls_sessions=SessionCache(boot.sessions_fd),
         )
         self._resolver = Resolver(
             loop,

@@ -22,6 +22,8 @@ cdef class Http1Client(Downstream):
     cdef int scanned            # bytes of an incomplete head that were looked at
     cdef long long left         # body bytes left of a Content-Length
     cdef Chunk chunk
+    cdef bytes trailer_section  # what came of it, while it is incomplete
+    cdef int keep_trailers(self, bytes piece)
     cdef const char* fp         # what feed() works on
     cdef Py_ssize_t fn
     cdef Py_ssize_t fk

@@ -36,12 +36,13 @@ from cython.cimports.bascule.net.address import local_host
 from cython.cimports.bascule.net.cnet import errno
 from cython.cimports.bascule.net.stream import SCRATCH
 from cython.cimports.bascule.plugin.response import Response
-from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_scan, chunk_step
+from cython.cimports.bascule.wire.chunk import CHUNK_DONE, chunk_reset, chunk_scan, chunk_step, trailer_bytes
 from cython.cimports.bascule.wire.http1 import Parsed, leading_blank, name_is, parse_request
 from cython.cimports.bascule.wire.proxy_protocol import PROXY_MAX, ProxyHeader
 from cython.cimports.libc.string import memchr, memcmp, memcpy
 
 from bascule.engine.pages import reason_of
+from bascule.wire.chunk import trailer_fields
 
 # How an HTTP/2 client begins that knows what it talks to (RFC 9113 3.4).
 PREFACE = cython.declare(cython.p_const_char, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -451,6 +452,7 @@ class Http1Client(Downstream):
             self.left = m.content_length
             if m.chunked:
                 chunk_reset(cython.address(self.chunk))
+                self.trailer_section = None
             self.poller.arm(self, core.body_ms)
         else:
             self.state = C_WAIT
@@ -464,6 +466,7 @@ class Http1Client(Downstream):
         r: cython.Py_ssize_t
         off: cython.Py_ssize_t = 0
         k: cython.Py_ssize_t = 0
+        t: cython.int
         last: cython.bint
         self.poller.arm(self, self.core.body_ms)
         if not x.req.m.chunked:
@@ -481,7 +484,11 @@ class Http1Client(Downstream):
             r = chunk_scan(cython.address(self.chunk), p, n)
             k = r
         else:
+            t = trailer_bytes(cython.address(self.chunk))
             r = chunk_step(cython.address(self.chunk), p, n, cython.address(off), cython.address(k))
+            t = trailer_bytes(cython.address(self.chunk)) - t
+            if r >= t and t > 0:
+                self.keep_trailers(p[r - t : r])
         if r < 0:
             self.close_after = True
             self.unread = True
@@ -495,6 +502,19 @@ class Http1Client(Downstream):
         if last:
             self.body_complete()
         x.body_in(p, r, p + off, k, last)
+        return 0
+
+    @cython.cfunc
+    def keep_trailers(self, piece: bytes) -> cython.int:
+        """More of the trailer section came. Where a body goes on as it came, it goes with it."""
+        if self.trailer_section is not None:
+            piece = self.trailer_section + piece
+        if self.chunk.state != CHUNK_DONE:
+            self.trailer_section = piece
+            return 0
+        self.trailer_section = None
+        if len(piece) > 2:
+            self.x.request_trailers = trailer_fields(piece)
         return 0
 
     @cython.cfunc

@@ -59,6 +59,7 @@ cdef class Core:
     cdef int header_ms
     cdef int body_ms
     cdef int send_ms
+    cdef int upstream_ping_ms           # HTTP/2: silence of a connection in use before a PING; 0: none
     cdef long keepalive_requests
     cdef int path_flags
     cdef bytes server_line              # "Server: ...\r\n"

@@ -14,7 +14,9 @@ from cython.cimports.bascule.engine.client import C_HEAD, Http1Client
 from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
 from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Relay, Upstream
 from cython.cimports.bascule.engine.http2_connection import Http2Connection
-from cython.cimports.bascule.engine.http2_upstream import Http2Upstream, Http2UpstreamConnection
+from cython.cimports.bascule.engine.http2_upstream import Http2Upstream
+from cython.cimports.bascule.engine.http2_upstream_connection import Http2UpstreamConnection
+from cython.cimports.bascule.engine.http2_upstream_session import start_http2
 from cython.cimports.bascule.engine.load_shedding import LoadShedder, shed_class
 from cython.cimports.bascule.engine.mirror import Mirror
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
@@ -141,6 +143,7 @@ class Engine(Core):
         worker_id=0,
         plugin_attr=None,
         ticket_secret=b"",
+        tls_sessions=None,
     ):
         self.poller = poller
         self.loop = loop
@@ -176,6 +179,7 @@ class Engine(Core):
         self.header_ms = int(settings.client_header_timeout_s * 1000)
         self.body_ms = int(settings.client_body_timeout_s * 1000)
         self.send_ms = int(settings.send_timeout_s * 1000)
+        self.upstream_ping_ms = int(settings.upstream_ping_interval_s * 1000)
         self.keepalive_requests = settings.keepalive_requests
         self.path_flags = (TARGET_SERVLET if settings.normalize_uri_like_servlet else 0) | (
             TARGET_KEEP_ENCODED_SLASH if settings.match_uri_encoded_slash else 0
@@ -207,8 +211,10 @@ class Engine(Core):
             self.identity,
             protocols=settings.tls_protocols,
             ciphers=settings.tls_ciphers,
+            ciphersuites=settings.tls_ciphersuites,
             tickets=settings.tls_tickets,
             secret=ticket_secret,
+            sessions=tls_sessions,
         )
         self.tls_clients = TlsClients(settings.tls_trusted)
         self.staples = {}
@@ -269,6 +275,7 @@ class Engine(Core):
                     ssl.pairs,
                     protocols=ssl.protocols,
                     ciphers=ssl.ciphers,
+                    ciphersuites=ssl.ciphersuites,
                     client_ca=ssl.client_ca,
                     depth=ssl.depth,
                     name=ssl.id,
@@ -514,7 +521,7 @@ class Engine(Core):
             c.endpoint = e
             c.address_index = i
             c.resolution = e.resolution
-            c.start()
+            start_http2(c)
             u.fresh = x.no_pool
             if name is not None:
                 self.secure(c, e, plan, name, HTTP_2)

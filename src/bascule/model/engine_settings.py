@@ -38,6 +38,7 @@ class EngineSettings:
     upstream_connect_timeout_s: float = 60.0
     upstream_send_timeout_s: float = 60.0
     upstream_read_timeout_s: float = 60.0
+    upstream_ping_interval_s: float = 310.0  # HTTP/2: silence of a connection in use before a PING; 0: none
     upstream_keepalive_size: int = 320
     upstream_keepalive_idle_s: float = 60.0
     upstream_keepalive_requests: int = 1000
@@ -67,6 +68,7 @@ class EngineSettings:
     # TLS
     tls_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
     tls_ciphers: str = CIPHERS
+    tls_ciphersuites: str | None = None  # of TLS 1.3; None: OpenSSL's
     tls_tickets: bool = False
     tls_trusted: str = "system"  # or the path of a file with the CAs that upstreams are verified by
     tls_fallback_sni: str | None = None

@@ -143,6 +143,9 @@ class Bascule(Section):
 
     plugins: Annotated[tuple[str, ...], BeforeValidator(_empty_list)] = ()
     max_uri_bytes: Annotated[Size, Field(ge=64, le=1 << 20)] = 16384
+    # Towards upstreams: silence of a connection in use before a PING; 0: none. Many servers of gRPC take more than one
+    # in 5 minutes for an attack.
+    http2_ping_interval: Duration = 310.0
     max_head_bytes: Annotated[Size, Field(ge=1024, le=16 << 20)] = 65536
     max_header_fields: Annotated[int, Field(ge=1, le=128)] = 100
     access_log_flush: Duration = 3.0
@@ -264,6 +267,7 @@ class Settings(Section):
             max_header_fields=own.max_header_fields,
             worker_connections=self.nginx_config.event.worker_connections,
             worker_shutdown_timeout_s=self.nginx_config.worker_shutdown_timeout,
+            upstream_ping_interval_s=own.http2_ping_interval,
             upstream_keepalive_size=http.upstream.keepalive,
             upstream_keepalive_idle_s=http.upstream.keepalive_timeout,
             upstream_keepalive_requests=http.upstream.keepalive_requests,
@@ -283,6 +287,7 @@ class Settings(Section):
             show_upstream_status=apisix.show_upstream_status_in_response_header,
             tls_protocols=apisix.ssl.ssl_protocols,
             tls_ciphers=apisix.ssl.ssl_ciphers,
+            tls_ciphersuites=apisix.ssl.ssl_ciphersuites,
             tls_tickets=apisix.ssl.ssl_session_tickets,
             tls_trusted=apisix.ssl.ssl_trusted_certificate,
             tls_fallback_sni=apisix.ssl.fallback_sni,

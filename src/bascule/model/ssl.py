@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, Strict, model_validator
 
 from bascule.errors.apisix_text import ONE, ONE_OF_BOTH
 from bascule.errors.sentences import Refused
@@ -24,6 +24,7 @@ from bascule.model.attributes import (
     Unique,
     one_of,
 )
+from bascule.model.tls_suites import check_suites
 
 # Begins the id of an item that stands for a certificate which the gateway obtained itself: no written item has a colon.
 OBTAINED = "acme:"
@@ -66,6 +67,7 @@ class Ssl(Model):
         Annotated[tuple[Literal["TLSv1.1", "TLSv1.2", "TLSv1.3"], ...], Field(max_length=3), Unique] | None
     ) = None
     ssl_ciphers: Annotated[str, Strict(), Field(min_length=1)] | None = None  # our own: instead of apisix.ssl's
+    ssl_ciphersuites: Annotated[str, Strict(), AfterValidator(check_suites)] | None = None  # our own: of TLS 1.3
     status: Status = 1
     gm: Json | None = None  # of plugin gm
     ocsp_stapling: OcspStapling | None = None

@@ -10,6 +10,7 @@ from bascule.errors.sentences import Refused
 from bascule.model.admin_settings import Section
 from bascule.model.engine_settings import CIPHERS
 from bascule.model.listen import Listen
+from bascule.model.tls_suites import check_suites
 
 Protocol = Literal["TLSv1.1", "TLSv1.2", "TLSv1.3"]
 
@@ -41,6 +42,7 @@ class SslSection(Section):
         "TLSv1.3",
     )
     ssl_ciphers: Annotated[str, Field(min_length=1)] = CIPHERS
+    ssl_ciphersuites: Annotated[str, AfterValidator(check_suites)] | None = None  # our own: of TLS 1.3
     ssl_session_tickets: bool = False
     ssl_trusted_certificate: Annotated[str, Field(min_length=1)] = "system"
     fallback_sni: Annotated[str, AfterValidator(_name)] | None = None

@@ -110,6 +110,10 @@ cdef extern from "openssl/ssl.h" nogil:
         pass
     ctypedef struct SSL_SESSION:
         pass
+    SSL_SESSION* d2i_SSL_SESSION(SSL_SESSION**, const unsigned char**, long)
+    int i2d_SSL_SESSION(SSL_SESSION*, unsigned char**)
+    const unsigned char* SSL_SESSION_get_id(const SSL_SESSION*, unsigned int*)
+    enum: SSL_SESS_CACHE_NO_INTERNAL
     const SSL_METHOD* TLS_server_method()
     const SSL_METHOD* TLS_client_method()
     SSL_CTX* SSL_CTX_new(const SSL_METHOD*)
@@ -117,6 +121,7 @@ cdef extern from "openssl/ssl.h" nogil:
     uint64_t SSL_CTX_set_options(SSL_CTX*, uint64_t)
     long SSL_CTX_set_mode(SSL_CTX*, long)
     int SSL_CTX_set_cipher_list(SSL_CTX*, const char*)
+    int SSL_CTX_set_ciphersuites(SSL_CTX*, const char*)
     int SSL_CTX_set_num_tickets(SSL_CTX*, size_t)
     long SSL_CTX_set_session_cache_mode(SSL_CTX*, long)
     long SSL_CTX_set_timeout(SSL_CTX*, long)
@@ -147,6 +152,7 @@ cdef extern from "openssl/ssl.h" nogil:
     long SSL_set_max_proto_version(SSL*, int)
     void SSL_set_security_level(SSL*, int)
     int SSL_set_cipher_list(SSL*, const char*)
+    int SSL_set_ciphersuites(SSL*, const char*)
     int SSL_set_session_id_context(SSL*, const unsigned char*, unsigned int)
     void SSL_set_verify_depth(SSL*, int)
     long SSL_set1_verify_cert_store(SSL*, X509_STORE*)
@@ -204,4 +210,6 @@ cdef extern from "openssl/ssl.h":
     long SSL_CTX_set_tlsext_ticket_key_evp_cb(SSL_CTX*, ticket_cb)
     long SSL_CTX_set_tlsext_status_cb(SSL_CTX*, int (*)(SSL*, void*) noexcept)
     void SSL_CTX_sess_set_new_cb(SSL_CTX*, int (*)(SSL*, SSL_SESSION*) noexcept)
+    ctypedef SSL_SESSION* (*session_cb)(SSL*, const unsigned char*, int, int*) noexcept
+    void SSL_CTX_sess_set_get_cb(SSL_CTX*, session_cb)
     void SSL_set_verify(SSL*, int, int (*)(int, X509_STORE_CTX*) noexcept)

@@ -13,6 +13,7 @@ cdef class TlsIdentity:
     cdef int max_version
     cdef bint without_1_2               # 1.1 and 1.3 without what is between them
     cdef bytes ciphers
+    cdef bytes suites           # of TLS 1.3
     cdef openssl.X509_STORE* client_store
     cdef openssl.X509_NAME_stack* client_names
     cdef int depth

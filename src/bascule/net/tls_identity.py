@@ -56,7 +56,7 @@ class TlsIdentity:
     """`pairs`: (certificate chain, key) as PEM text, each of another kind of key. `protocols`: empty means as the
     server's. `client_ca`: PEM text of those that clients' certificates are checked by. Raises ValueError."""
 
-    def __init__(self, pairs, *, protocols=(), ciphers=None, client_ca=None, depth=1, name=""):
+    def __init__(self, pairs, *, protocols=(), ciphers=None, ciphersuites=None, client_ca=None, depth=1, name=""):
         for certificate, key in pairs:
             self.add_pair(certificate.encode(), key.encode())
         self.staples = [None] * self.count
@@ -65,6 +65,7 @@ class TlsIdentity:
             self.min_version, self.max_version = min(versions), max(versions)
             self.without_1_2 = len(versions) == 2 and VERSIONS["TLSv1.2"] not in versions
         self.ciphers = None if ciphers is None else ciphers.encode()
+        self.suites = None if ciphersuites is None else ciphersuites.encode()
         self.depth = depth
         told = hashlib.sha256(name.encode())
         if client_ca is not None:
@@ -147,6 +148,8 @@ class TlsIdentity:
                 openssl.SSL_set_security_level(ssl, 0)  # TLS 1.1 signs with SHA-1
         if self.ciphers is not None:
             openssl.SSL_set_cipher_list(ssl, cython.cast(cython.p_char, self.ciphers))
+        if self.suites is not None:
+            openssl.SSL_set_ciphersuites(ssl, cython.cast(cython.p_char, self.suites))
         openssl.SSL_set_session_id_context(
             ssl, cython.cast(cython.pointer(cython.uchar), cython.cast(cython.p_char, self.context)), 32
         )

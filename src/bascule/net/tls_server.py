@@ -9,6 +9,7 @@ import cython
 from cython.cimports.bascule.net import openssl
 from cython.cimports.bascule.net.tls import Tls
 from cython.cimports.bascule.net.tls_identity import TlsIdentity
+from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
 from cython.cimports.libc.string import memcmp, memcpy
 
 from bascule.net.tls_identity import VERSIONS, openssl_error
@@ -24,12 +25,24 @@ ACME_TLS = cython.declare(bytes, b"\x0aacme-tls/1")  # RFC 8737
 @cython.cclass
 class TlsServer:
     """`find(name)` gives the identity for a server name (lower-case; None: the client named none), or None for a name
-    that isn't served. `secret`: what the keys of session tickets are made from. Raises ValueError."""
+    that isn't served. `secret`: what the keys of session tickets are made from; `sessions`: a SessionCache, for
+    resumption without tickets. Raises ValueError."""
 
-    def __init__(self, find, *, protocols=("TLSv1.2", "TLSv1.3"), ciphers="DEFAULT", tickets=False, secret=b""):
+    def __init__(
+        self,
+        find,
+        *,
+        protocols=("TLSv1.2", "TLSv1.3"),
+        ciphers="DEFAULT",
+        ciphersuites=None,
+        tickets=False,
+        secret=b"",
+        sessions=None,
+    ):
         options: cython.ulonglong
         self.find = find
         self.secret = secret
+        self.sessions = sessions
         self.keys = {}
         self.context = openssl.SSL_CTX_new(openssl.TLS_server_method())
         if self.context == cython.NULL:
@@ -54,7 +67,16 @@ class TlsServer:
             openssl.SSL_CTX_set_security_level(self.context, 0)
         if openssl.SSL_CTX_set_cipher_list(self.context, ciphers.encode()) != 1:
             raise openssl_error(f"no cipher of {ciphers!r} is known")
-        openssl.SSL_CTX_set_session_cache_mode(self.context, openssl.SSL_SESS_CACHE_SERVER)
+        if ciphersuites is not None and openssl.SSL_CTX_set_ciphersuites(self.context, ciphersuites.encode()) != 1:
+            raise openssl_error(f"{ciphersuites!r} aren't cipher suites of TLS 1.3")
+        if sessions is None or tickets:
+            openssl.SSL_CTX_set_session_cache_mode(self.context, openssl.SSL_SESS_CACHE_SERVER)
+        else:
+            openssl.SSL_CTX_set_session_cache_mode(
+                self.context, openssl.SSL_SESS_CACHE_SERVER | openssl.SSL_SESS_CACHE_NO_INTERNAL
+            )
+            openssl.SSL_CTX_sess_set_new_cb(self.context, on_new_session)
+            openssl.SSL_CTX_sess_set_get_cb(self.context, on_get_session)
         openssl.SSL_CTX_set_timeout(self.context, SESSION_S)
         openssl.SSL_CTX_set_client_hello_cb(self.context, on_client_hello, cython.NULL)
         openssl.SSL_CTX_set_tlsext_servername_callback(self.context, on_server_name)
@@ -212,6 +234,46 @@ def on_status(ssl: cython.pointer(openssl.SSL), nothing: cython.p_void) -> cytho
     if tls.identity is not None and cython.cast(TlsIdentity, tls.identity).staple(ssl):
         return openssl.SSL_TLSEXT_ERR_OK
     return openssl.SSL_TLSEXT_ERR_NOACK
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_new_session(ssl: cython.pointer(openssl.SSL), session: cython.pointer(openssl.SSL_SESSION)) -> cython.int:
+    """Keeps it for all processes. 0: it stays OpenSSL's."""
+    tls: Tls = cython.cast(Tls, openssl.SSL_get_ex_data(ssl, 0))
+    server: TlsServer = tls.server
+    k: cython.uint = 0
+    id: cython.pointer(cython.const[cython.uchar]) = openssl.SSL_SESSION_get_id(session, cython.address(k))
+    n: cython.int = openssl.i2d_SSL_SESSION(session, cython.NULL)
+    text: bytes
+    p: cython.pointer(cython.uchar)
+    if n <= 0 or k == 0:
+        return 0
+    text = PyBytes_FromStringAndSize(cython.NULL, n)
+    p = cython.cast(cython.pointer(cython.uchar), cython.cast(cython.p_char, text))
+    if openssl.i2d_SSL_SESSION(session, cython.address(p)) == n:
+        server.sessions.put(cython.cast(cython.p_const_char, id)[:k], text, SESSION_S)
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def on_get_session(
+    ssl: cython.pointer(openssl.SSL),
+    id: cython.pointer(cython.const[cython.uchar]),
+    n: cython.int,
+    copy: cython.p_int,
+) -> cython.pointer(openssl.SSL_SESSION):
+    tls: Tls = cython.cast(Tls, openssl.SSL_get_ex_data(ssl, 0))
+    server: TlsServer = tls.server
+    p: cython.pointer(cython.const[cython.uchar])
+    copy[0] = 0
+    found = server.sessions.get(cython.cast(cython.p_const_char, id)[:n]) if 0 < n <= 32 else None
+    if found is None:
+        return cython.NULL
+    text: bytes = found
+    p = cython.cast(cython.pointer(cython.const[cython.uchar]), cython.cast(cython.p_char, text))
+    return openssl.d2i_SSL_SESSION(cython.NULL, cython.address(p), len(text))
 
 
 @cython.cfunc

@@ -17,6 +17,7 @@ class CompiledSsl:
     pairs: tuple[tuple[str, str], ...]
     protocols: tuple[str, ...] = ()
     ciphers: str | None = None
+    ciphersuites: str | None = None
     client_ca: str | None = None
     depth: int = 1
     skip: tuple[re.Pattern[str], ...] = ()

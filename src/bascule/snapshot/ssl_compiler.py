@@ -49,6 +49,7 @@ def compiled(conf: Ssl, id: str) -> CompiledSsl:
         pairs=((conf.cert, conf.key), *zip(conf.certs or (), conf.keys or (), strict=True)),
         protocols=conf.ssl_protocols or (),
         ciphers=conf.ssl_ciphers,
+        ciphersuites=conf.ssl_ciphersuites,
         client_ca=None if client is None else client.ca,
         depth=1 if client is None else client.depth,
         skip=tuple(compile_regex(pattern) for pattern in (client and client.skip_mtls_uri_regex) or ()),
