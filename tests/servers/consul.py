@@ -28,9 +28,9 @@ class ConsulAgent(JsonServer):
 
     # ---- as other clients do
 
-    def register(self, id: str, name: str, address: str, port: int) -> None:
+    def register(self, id: str, name: str, address: str, port: int, **meta: str) -> None:
         with self._changed:
-            self.services[id] = {"ID": id, "Service": name, "Address": address, "Port": port, "Tags": [], "Meta": {}}
+            self.services[id] = {"ID": id, "Service": name, "Address": address, "Port": port, "Tags": [], "Meta": meta}
             self.passing[id] = True
             self._bump()
 

@@ -208,3 +208,21 @@ def test_passwords_are_not_told(agent):
         assert "pass" not in str(failure)
 
     play(lambda place: Consul(ConsulConfig(servers=(f"http://me:pass@127.0.0.1:{agent.port}",)), place), script, WEB)
+
+
+def test_metadata(agent):
+    agent.register("w1", "web", "127.0.0.1", 1, env="prod", zone="a")
+    agent.register("w2", "web", "127.0.0.1", 2, env="test")
+    agent.register("w3", "web", "127.0.0.1", 3)
+
+    async def script(told):
+        (node,) = await told.nodes("127.0.0.1:1")
+        assert node.metadata == {"env": "prod", "zone": "a"}
+
+    async def plain(told):
+        assert {node.metadata for node in await told.until(lambda one: len(one) == 3)} == {None}
+
+    play(of(agent, preserve_metadata=True), script, WEB._replace(args='{"metadata":{"env":"prod"}}'))
+    play(of(agent), plain, WEB)
+    fault = of(agent)(host()).fault(WEB._replace(args='{"metadata":5}'))
+    assert fault == '"metadata" in discovery_args must be an object'

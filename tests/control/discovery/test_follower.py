@@ -283,3 +283,11 @@ def test_a_whole_registry_that_fails_after_an_empty_list_is_not_believed():
         assert follower.details()["troubles"] == []
 
     play(script, Whole, empty_after=0.2)
+
+
+def test_a_name_that_can_not_be_one_is_not_served_from_what_was_kept():
+    async def script(scripted, follower, told):
+        follower.hold(Service("test", "bad"))
+        assert (told.all, follower.nodes(Service("test", "bad"))) == ([], ())
+
+    play(script, kept={Service("test", "bad"): (A,)})

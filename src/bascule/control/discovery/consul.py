@@ -87,6 +87,7 @@ class ConsulConfig(AgentConfig):
     prefix: str | None = None
     sort_type: Literal["origin", "host_sort", "port_sort", "combine_sort"] = "origin"
     skip_services: tuple[str, ...] | None = None
+    preserve_metadata: bool = False
 
 
 async def follow(
@@ -126,6 +127,8 @@ class Consul(Discovery[ConsulConfig]):
         self._blocking = 0
 
     def fault(self, service: Service) -> str | None:
+        if not isinstance(service.arg("metadata") or {}, dict):
+            return '"metadata" in discovery_args must be an object'
         if service.name in (*SKIPPED, *(self.conf.skip_services or ())):
             return "isn't looked for: it stands in skip_services" if service.name not in SKIPPED else "is Consul itself"
         return None
@@ -134,7 +137,7 @@ class Consul(Discovery[ConsulConfig]):
         return self.conf.fallback()
 
     async def watch(self, service: Service) -> AsyncIterator[Nodes | DiscoveryFailure]:
-        makers = {place(server): partial(self._instances, server, service.name) for server in self.conf.servers}
+        makers = {place(server): partial(self._instances, server, service) for server in self.conf.servers}
         parts: dict[str, list[DiscoveredNode]] = {}
         away: dict[str, DiscoveryFailure] = {}
         async with closing(together(makers)) as telling:
@@ -170,18 +173,20 @@ class Consul(Discovery[ConsulConfig]):
             return sorted(nodes, key=lambda node: (node.host, node.port or 0))
         return nodes
 
-    async def _instances(self, server: str, name: str) -> AsyncIterator[list[DiscoveredNode]]:
-        url = f"{server.rstrip('/')}/v1/health/service/{quote(name, safe='')}"
+    async def _instances(self, server: str, service: Service) -> AsyncIterator[list[DiscoveredNode]]:
+        url = f"{server.rstrip('/')}/v1/health/service/{quote(service.name, safe='')}"
+        where, wanted = place(url), service.arg("metadata")
         blocking = self.conf.keepalive and self._blocking < MOST_BLOCKING * len(self.conf.servers)
         self._blocking += blocking
         try:
             async with closing(follow(self.host, self.conf, url, {"passing": "1"}, blocking=blocking)) as answers:
                 async for answer in answers:
-                    yield [] if answer.status == 404 else self._nodes(answer.json(place(url)), place(url))
+                    yield [] if answer.status == 404 else self._nodes(answer.json(where), where, wanted)
         finally:
             self._blocking -= blocking
 
-    def _nodes(self, entries: Any, url: str) -> list[DiscoveredNode]:
+    def _nodes(self, entries: Any, url: str, wanted: Any) -> list[DiscoveredNode]:
+        """`wanted`: what the metadata of an instance must hold; None: whatever it likes."""
         if not isinstance(entries, list):
             raise DiscoveryFailure(f"{url} answers with no list of instances")
         nodes = []
@@ -189,7 +194,11 @@ class Consul(Discovery[ConsulConfig]):
             try:
                 instance = entry["Service"]
                 address = instance.get("Address") or entry["Node"]["Address"]
-                nodes.append(DiscoveredNode(address, instance["Port"] or None, self.conf.weight))
+                metadata = instance.get("Meta") or {}
+                if wanted and any(metadata.get(key) != value for key, value in wanted.items()):
+                    continue
+                kept = metadata if self.conf.preserve_metadata and metadata else None
+                nodes.append(DiscoveredNode(address, instance.get("Port") or None, self.conf.weight, 0, kept))
             except (KeyError, TypeError, AttributeError):
                 nodes.append(DiscoveredNode(entry, None))  # left out, and named
         return nodes

@@ -78,11 +78,11 @@ class Follower:
             found.users += 1
             return
         found = self._services[service] = Followed(asyncio.Event(), 1)
+        found.trouble = self.discovery.fault(service)
         kept = self._kept.pop(service, None)
-        if kept:
+        if kept and found.trouble is None:
             found.nodes = kept
             self._tell({service: kept})
-        found.trouble = self.discovery.fault(service)
         if found.trouble is not None:
             log.error("%s: %s", service, found.trouble)
             found.asked.set()
