@@ -21,6 +21,7 @@ TITLES = {
     "certificates": "10,000 certificates",
     "websocket": "WebSockets: echoed messages of 128 bytes",
     "tables": "100,000 routes",
+    "balance": "Choosing among 1,000 nodes",
     "propagation": "Live configuration: 10,000 routes, two workers, the embedded store",
 }
 NAMES = {
@@ -99,6 +100,24 @@ def table(result: dict[str, Any]) -> str:
                 ["one route replaced, 99th percentile, ms", f"{result['replace_p99_ms']:.3f}"],
             ]
             return _grid(["what", "figure"], rows)
+        case "balance":
+            rows = [
+                [
+                    name,
+                    f"{chosen['choice_us']:.2f}",
+                    f"{chosen['request_us']:.2f}",
+                    f"{result['changes'][name]['health_ms']:.2f}",
+                    f"{result['changes'][name]['weight_ms']:.2f}",
+                ]
+                for name, chosen in result["choices"].items()
+            ]
+            header = ["type", "a choice, µs", "with begin and end", "another health, ms", "another weight, ms"]
+            exact = result["exactness"]
+            told = (
+                f"\n\nShares are off by {exact['share_percent']:.3f}% at most over 100,000 requests; "
+                f"{exact['moved_percent']:.2f}% of chash's keys move when one node of 1,000 leaves."
+            )
+            return _grid(header, rows) + told
         case "propagation":
             alone, beside = result["traffic_alone"], result["traffic_beside_writes"]
             rows = [
