@@ -132,7 +132,7 @@ class _Client:
                 self._tls = context.wrap_bio(
                     self._incoming, self._outgoing, server_hostname=self._name, session=session
                 )
-            except ValueError:
+            except (ValueError, TypeError):  # a name that the library takes for none
                 self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="a.test")
         return self._tls
 

@@ -30,6 +30,14 @@ def test_a_connection_that_is_given_up_is_read_no_further() -> None:
             assert "G11" in target.check(script, random.Random(1))
 
 
+def test_a_refused_request_right_behind_one_that_came_in_pieces() -> None:
+    """What was kept of the first is counted once, also when the second ends the connection within the same read."""
+    pieces = b"go\nsay GET /mock HTTP/1.1\ngo\nsay x0d0a,Host: a.test\ngo\nsay x0d0a0d0a,BAD,x0d0a0d0a\ngo\ngo"
+    with live_target("tls") as target:
+        for _ in range(20):
+            assert "200" in target.check(pieces, random.Random(1))
+
+
 def test_frames_are_written_as_their_lines_say() -> None:
     (first, last) = steps(b"HEADERS 5 1 200\nwait\n*2 DATA 1 3 hello,n2\n>9 77 255 5 xff\nraw u1")
     assert first.then == "wait"

@@ -812,7 +812,8 @@ class Http1Client(Downstream):
         if not self.unread or self.half_closed:
             return self.gone()
         self.state = C_LINGER
-        self.consume(self.rlen)
+        if not self.busy:  # else feed() still counts them
+            self.consume(self.rlen)
         self.left = DISCARD_LIMIT
         self.end_output()
         self.poller.arm(self, LINGER_MS)
