@@ -38,6 +38,13 @@ def test_a_refused_request_right_behind_one_that_came_in_pieces() -> None:
             assert "200" in target.check(pieces, random.Random(1))
 
 
+def test_what_follows_a_broken_websocket_frame_is_not_parsed() -> None:
+    script = b"HEADERS 4 1 looked\nwait\nDATA 0 1 xff8000000000\nwait\n*40 DATA 0 1 xffffffffffffffffffff\nwait"
+    with live_target("http2-clients") as target:
+        for _ in range(20):
+            assert target.check(script, random.Random(1))
+
+
 def test_frames_are_written_as_their_lines_say() -> None:
     (first, last) = steps(b"HEADERS 5 1 200\nwait\n*2 DATA 1 3 hello,n2\n>9 77 255 5 xff\nraw u1")
     assert first.then == "wait"

@@ -396,6 +396,8 @@ class WebsocketRelay(Relay):
     def last_bytes(self, w: Way, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
         """Reads on for the close frame that answers ours. -1: it is over."""
         f: cython.pointer(Frames) = cython.address(w.f)
+        if f.error:  # it broke the protocol: nothing that it says can be understood any more
+            w.closed = True
         i: cython.Py_ssize_t = 0
         r: cython.Py_ssize_t
         off: cython.Py_ssize_t = 0
