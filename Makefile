@@ -1,6 +1,7 @@
 # One set of verbs, here and in CI. Everything is set up by scripts/setup, from a bare Debian 12 on.
 .PHONY: build run test lint bench fuzz asan clean
-PYTEST_ARGS ?=
+# Files go to two processes, since tests mostly wait.
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 build:  ## build and install the package into .venv
 	@scripts/setup dev
