@@ -86,6 +86,7 @@ def served(
         route("two", to, {"max_concurrent": 2}),
         route("down", f"http://127.0.0.1:{free_port()}", {}),
         route("retried", to, {}, nodes={f"127.0.0.1:{free_port()}": 1, upstream.address: 1}),
+        route("failed", to, {}, nodes={f"127.0.0.1:{free_port()}": 1}, retries=2, pass_host="node"),
         route(SERVICE, f"grpc://{grpc_target.address}", {}, scheme="grpc", nodes={grpc_target.address: 1}),
         route(
             "web", f"grpc://{grpc_target.address}", {}, plugins={"grpc-web": {}}, scheme="grpc",
@@ -241,6 +242,16 @@ def test_one_copy_however_often_it_is_tried(served: Gateway, target: Target) -> 
             assert client.request("POST", f"/retried/{n}", body=b"x").status == 200
     assert [target.take().target for _ in range(4)] == [f"/retried/{n}" for n in range(4)]
     assert target.came.empty()
+
+
+def test_a_body_that_comes_after_all_tries_failed(served: Gateway, target: Target) -> None:
+    with served.client() as client:
+        client.send(b"POST /failed/1 HTTP/1.1\r\nHost: mine.example\r\nContent-Length: 6\r\n\r\none")
+        assert client.read_response().status == 502
+        client.send(b"two")
+        copy = target.take()
+    assert (copy.target, copy.body) == ("/failed/1", b"onetwo")
+    assert (copy.header("host") or "").startswith("127.0.0.1:")
 
 
 def test_grpc(served: Gateway, grpc_target: GrpcServer) -> None:

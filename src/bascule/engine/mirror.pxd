@@ -11,12 +11,13 @@ cdef class Mirror:
     cdef int most                   # copies under way at a time
     cdef long long body_limit       # bytes of body that a copy may have
     cdef readonly int under_way
-    cdef int go(self, Exchange x, bytes target, bytes body)
+    cdef int go(self, Exchange x, bytes target, bytes host, bytes body)
 
 # A request body that is gathered for a copy while it streams.
 cdef class BodyTee(Tee):
     cdef Mirror mirror
     cdef bytes target
+    cdef bytes host
     cdef object gathered            # bytearray
 
 # The client's side of a copy: nobody.

@@ -42,17 +42,18 @@ class Mirror:
         if self.under_way >= self.most:
             self.told("busy", None)
         elif request.body_out is not None:
-            self.go(x, target.encode("ascii"), request.body_out)
+            self.go(x, target.encode("ascii"), host_of(x), request.body_out)
         elif not x.has_body:
-            self.go(x, target.encode("ascii"), None)
+            self.go(x, target.encode("ascii"), host_of(x), None)
         elif x.req.m.content_length > self.body_limit or (x.held is not None and x.held.size > self.body_limit):
             self.told("body", None)
         elif x.body_done and x.held is not None:
-            self.go(x, target.encode("ascii"), x.held.read())
+            self.go(x, target.encode("ascii"), host_of(x), x.held.read())
         elif not x.body_done:
             tee = BodyTee()
             tee.mirror = self
             tee.target = target.encode("ascii")
+            tee.host = host_of(x)
             tee.gathered = bytearray() if x.held is None else bytearray(x.held.read())
             self.core.gathered += len(tee.gathered)
             if x.tees is None:
@@ -60,7 +61,7 @@ class Mirror:
             x.tees.append(tee)
 
     @cython.cfunc
-    def go(self, x: Exchange, target: bytes, body: bytes) -> cython.int:
+    def go(self, x: Exchange, target: bytes, host: bytes, body: bytes) -> cython.int:
         core: Core = self.core
         y: Exchange
         rq: Request = x.request
@@ -93,9 +94,7 @@ class Mirror:
         own.added = None if rq.added is None else rq.added.copy()
         own.method_out = rq.method_out
         own.target_out = target
-        own.host_out = rq.host_out
-        if own.host_out is None and x.upstream.pass_host:
-            own.host_out = x.upstream.rewrite_host if x.upstream.pass_host == 2 else x.upstream.node_hosts[x.node]
+        own.host_out = host
         own.client_addr = rq.client_addr
         own.body_out = body
         y.request = own
@@ -121,6 +120,15 @@ class Mirror:
         return 0
 
 
+@cython.cfunc
+def host_of(x: Exchange) -> bytes:
+    """The Host that the upstream is sent, None: the client's. Asked for early: after all tries there is no node."""
+    host: bytes = x.request.host_out
+    if host is None and x.upstream.pass_host:
+        host = x.upstream.rewrite_host if x.upstream.pass_host == 2 else x.upstream.node_hosts[x.node]
+    return host
+
+
 @cython.cclass
 class BodyTee(Tee):
     @cython.cfunc
@@ -134,7 +142,7 @@ class BodyTee(Tee):
             core.gathered += n
         if last:
             core.gathered -= len(self.gathered)
-            self.mirror.go(x, self.target, bytes(self.gathered))
+            self.mirror.go(x, self.target, self.host, bytes(self.gathered))
             self.gathered = None
             return -1
         return 0
