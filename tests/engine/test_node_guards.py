@@ -287,3 +287,19 @@ def test_an_upstream_that_is_well_has_no_guard(served: InProcess, nodes: list[Ac
     finally:
         if late is not None:
             late.stop()
+
+
+def test_the_error_log_says_now_and_then_why_nobody_is_asked(
+    served: InProcess, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    served.write("routes", "1", {"uri": "/*", "upstream": {"nodes": {"127.0.0.1:1": 0}}})
+    assert statuses(served, 3) == [502] * 3
+    served.write("routes", "1", {"uri": "/*", "upstream": {"nodes": {}}})
+    assert statuses(served, 3) == [503] * 3
+    clock.go(11)
+    assert statuses(served, 2) == [503] * 2
+    assert [record.getMessage() for record in caplog.records if record.name == "bascule.engine"] == [
+        "routes/1#upstream: no upstream node has a weight",
+        "routes/1#upstream: no valid upstream node",
+        "routes/1#upstream: no valid upstream node",
+    ]

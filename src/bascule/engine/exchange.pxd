@@ -298,6 +298,7 @@ cdef class Exchange:
     cdef int heard(self)
     cdef int other_node(self)
     cdef int no_node(self)
+    cdef int unserved(self, int status, str reason)
     cdef int try_again(self, str cause, double wait_s)
     cdef bint retries_status(self, const char* p, Parsed* m)
     cdef int time_try(self)

@@ -689,7 +689,7 @@ class Exchange:
         else:
             self.upstream = self.plan.upstream
         if self.upstream.count == 0:
-            return self.fail(503, "no valid upstream node")
+            return self.unserved(503, "no valid upstream node")
         self.left = self.upstream.retries
         if self.upstream.retry is not None:
             self.upstream.retry.count(self.core.poller.now)
@@ -761,10 +761,16 @@ class Exchange:
         if self.upstream.guard is not None:
             seconds = self.upstream.guard.closed_for(self.upstream)
         if seconds <= 0:
-            return self.fail(502, "all upstream servers tried" if self.tried else "no upstream node has a weight")
+            return self.unserved(502, "all upstream servers tried" if self.tried else "no upstream node has a weight")
         self.failure = "the breakers of all upstream nodes are open"
         headers = {"Content-Type": "text/html; charset=utf-8", "Retry-After": f"{int(seconds) + 1}"}
         return self.respond(Response(503, page(503), headers), 0)
+
+    @cython.cfunc
+    def unserved(self, status: cython.int, reason: str) -> cython.int:
+        if not self.shadow:
+            self.core.guards.unserved(self.upstream.upstream.key, reason)
+        return self.fail(status, reason)
 
     def resolution_done(self):
         """The endpoint's name was looked up, or could not be."""

@@ -21,6 +21,7 @@ from bascule.observe.metrics import Metrics
 MANY = 1024  # upstreams; beyond, those that nothing is known of are forgotten
 REFUSED_HERE = 1  # F_CONNECT
 NEVER_S = 1e9
+SAID_EACH_S = 10.0  # that an upstream can serve nobody
 
 
 class NodeGuard:
@@ -167,6 +168,7 @@ class NodeGuards:
         self.log = log
         self.clock = clock
         self._guards: dict[str, NodeGuard] = {}
+        self._said: dict[tuple[str, str], float] = {}  # when it was
         self._gauge = metrics.gauge(
             "bascule_node_out",
             "In how many workers a node is ejected, or its breaker open",
@@ -202,6 +204,16 @@ class NodeGuards:
             if node.weight > 0 and node.name not in firm:
                 return index
         return -1
+
+    def unserved(self, key: str, reason: str) -> None:
+        """A request finds no node: the error log says so, now and then."""
+        now_s = self.clock()
+        if now_s - self._said.get((key, reason), -NEVER_S) < SAID_EACH_S:
+            return
+        if len(self._said) >= MANY:
+            self._said.clear()
+        self._said[key, reason] = now_s
+        self.log.error("%s: %s", key, reason)
 
     def changed(self, guard: NodeGuard, name: str) -> None:
         """A node of it went out, came back, or is probed."""

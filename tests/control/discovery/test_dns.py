@@ -3,6 +3,8 @@ import threading
 
 import dns.flags
 import dns.message
+import dns.rdatatype
+import dns.rrset
 import pytest
 from pydantic import ValidationError
 
@@ -121,6 +123,42 @@ def test_a_server_that_answers_garbage():
 
         async def script(told):
             assert await told.failure("sd.test SRV: ")
+
+        try:
+            play(lambda place: Dns(DnsConfig(servers=(f"127.0.0.1:{port}",)), place), script, Service("dns", "sd.test"))
+        finally:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+                end.sendto(b"end", ("127.0.0.1", port))
+            thread.join(10)
+
+
+def test_a_kind_that_failed_once_is_asked_for_again():
+    """What was found in its place isn't taken for what there is."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+
+        def answer():
+            refused = 0
+            while (received := sock.recvfrom(4096))[0] != b"end":
+                question = dns.message.from_wire(received[0])
+                asked = question.question[0]
+                made = dns.message.make_response(question)
+                kind = dns.rdatatype.to_text(asked.rdtype)
+                if kind == "SRV" and not refused:
+                    refused = 1
+                    made.set_rcode(5)
+                elif kind in ("SRV", "A"):
+                    text = "127.0.0.1" if kind == "A" else "0 1 1980 node.test."
+                    made.answer.append(dns.rrset.from_text(asked.name, 0, "IN", kind, text))
+                sock.sendto(made.to_wire(), received[1])
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+
+        async def script(told):
+            assert await told.until(lambda one: True) == [DiscoveredNode("127.0.0.1", None)]
+            assert await told.until(lambda one: one[0].port) == [DiscoveredNode("127.0.0.1", 1980)]
 
         try:
             play(lambda place: Dns(DnsConfig(servers=(f"127.0.0.1:{port}",)), place), script, Service("dns", "sd.test"))

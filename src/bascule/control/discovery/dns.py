@@ -105,7 +105,8 @@ class Dns(Discovery[DnsConfig]):
                 failure = failure or raised
                 continue
             if found is not None:
-                self._last[name] = kind
+                if failure is None:  # else an earlier kind, which there may be, is to be asked for again
+                    self._last[name] = kind
                 return found
             ttl_s = min(ttl_s, records.ttl_s)
         if failure is not None:
