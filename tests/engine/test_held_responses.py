@@ -22,11 +22,11 @@ class Held(Plugin):
     Config = Conf
 
     def header_filter(self, request, response):
-        if response.source == "upstream":
+        if response.source == "upstream" and response.header("X-Flows") is None:
             response.hold_limit = 1000
 
     def body_filter(self, request, response, chunk, last):
-        if response.source != "upstream":
+        if response.source != "upstream" or not response.hold_limit:
             return None
         assert last
         if self.conf.mode == "fails":
@@ -72,13 +72,24 @@ def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iter
     (directory / "mine.py").write_text(PLUGINS)
 
     def route(name: str, plugin: str, mode: str) -> dict[str, object]:
-        upstream = {
+        upstream: dict[str, object] = {
             "nodes": {board.address: 1},
             "timeout": {"connect": 5, "send": 5, "read": 1 if mode == "slow" else 30},
         }
+        if mode == "again":
+            upstream |= {"retries": 1, "retry_policy": {"on": ["reset"]}}
         return {"id": name, "uri": f"/{name}/*", "plugins": {plugin: {"mode": mode}}, "upstream": upstream}
 
-    modes = ["held", "held-slow", "held-fails", "trailers", "trailers-none", "trailers-wrong", "trailers-framing"]
+    modes = [
+        "held",
+        "held-again",
+        "held-slow",
+        "held-fails",
+        "trailers",
+        "trailers-none",
+        "trailers-wrong",
+        "trailers-framing",
+    ]
     routes = [route(name, *(f"{name}-".split("-")[:2])) for name in modes]
     server = Gateway(directory, {"routes": routes}, {"bascule": {"plugins": ["mine.py"]}})
     yield server
@@ -99,6 +110,26 @@ def answering(board: Switchboard, path: str, *parts: bytes, close: bool = False)
             up.send(part)
         if close:
             up.close()
+
+
+@pytest.mark.parametrize("flows", [True, False])
+def test_nothing_is_left_of_a_try_that_was_cut(flows: bool, client: RawClient, board: Switchboard) -> None:
+    path = f"/held-again/{flows}"
+    tries: list[int] = []
+
+    @board.on(path)
+    def _(up: RawConnection, head: object) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            up.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n299first")
+            up.close()
+        else:
+            up.send(response(b"299second", headers=[("X-Flows", "yes")] if flows else []))
+
+    answer = client.request("GET", path)
+    assert (answer.status, answer.body) == ((200, b"299second") if flows else (299, b"SECOND"))
+    assert len(tries) == 2
+    assert client.request("GET", path).status in (200, 299)
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])

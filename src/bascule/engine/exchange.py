@@ -1148,6 +1148,10 @@ class Exchange:
                 core.log.warning("upstream %s: response cut: %s", self.address_text(), detail)
             self.failure = detail
             return self.down.abort()
+        if self.gathered is not None:  # the head came, and nothing of it has gone out
+            self.gathered = None
+            if len(self.upstream.observers):
+                self.tell_cut(reason)
         status = 504 if reason == F_CONNECT_TIMEOUT or reason == F_READ_TIMEOUT or reason == F_SEND_TIMEOUT else 502
         again = self.may_replay() and self.state != X_ANSWERED
         if again and stale and (repeats or unsent):
