@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bascule.cli.status import _duration, _unhealthy, status
+from bascule.cli.status import _duration, _registries, _unhealthy, status
 from tests.servers.gateway import BASCULE, Gateway
 from tests.servers.ports import free_port
 from tests.servers.web import JsonServer
@@ -57,7 +57,14 @@ def test_unhealthy_nodes_are_told_and_are_no_fault_of_the_gateway(gateway: Calla
     assert line.startswith(f"/routes/1: node {node} is unhealthy since 20")
     assert line.endswith(": connection refused")
     assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "the gateway is well, but not all that it needs: see above"
     assert list(_unhealthy({"unhealthy": 3, "unhealthy_nodes": []})) == ["and 3 more"]
+
+
+def test_registries_that_fail_are_told() -> None:
+    troubles = [{"service": "consul web", "message": "refused"}, {"source": "", "message": "no file"}]
+    found = list(_registries({"consul": {"troubles": troubles[:1]}, "file": {"troubles": troubles[1:]}}))
+    assert found == ["discovery consul web: refused", "discovery file: no file"]
 
 
 def test_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,8 @@ def _told(details: dict[str, Any], troubles: list[str]) -> str:
     for entry in details.get("certificates", ()):
         until = f"valid until {entry['until']}, renewed at {entry['next']}" if entry["until"] else "not obtained yet"
         lines.append(f"certificate for {', '.join(entry['names'])}: {until}")
-    lines += _unhealthy(details.get("health", {}))
+    outside = [*_unhealthy(details.get("health", {})), *_registries(details.get("discovery", {}))]
+    lines += outside
     if details["workers"]:
         rows = [("worker", "pid", "uptime", "generation", "restarts", "last exit")]
         for worker in details["workers"]:
@@ -116,7 +117,7 @@ def _told(details: dict[str, Any], troubles: list[str]) -> str:
     if troubles:
         lines += [f"{count(len(troubles), 'trouble')}:", *(f"  {text}" for text in troubles)]
     else:
-        lines.append("all is well")
+        lines.append("the gateway is well, but not all that it needs: see above" if outside else "all is well")
     return "\n".join(lines)
 
 
@@ -127,6 +128,14 @@ def _unhealthy(health: dict[str, Any]) -> Iterator[str]:
         yield f"{node['upstream']}: node {node['node']} is {node['status']} since {node['since']}: {node['reason']}"
     if len(nodes) < health.get("unhealthy", 0):
         yield f"and {health['unhealthy'] - len(nodes)} more"
+
+
+def _registries(discovery: dict[str, Any]) -> Iterator[str]:
+    """What fails at the registries of services."""
+    for type, details in discovery.items():
+        for trouble in details["troubles"]:
+            service = trouble.get("service")
+            yield f"discovery {service}: {trouble['message']}" if service else f"discovery {type}: {trouble['message']}"
 
 
 def _duration(seconds: float) -> str:

@@ -820,7 +820,9 @@ class Exchange:
         self.state = X_SENT
         self.t_sent = core.poller.now
         if u.send_head(self, core.out, n, not self.has_body and body is None) < 0:
-            return self.upstream_failed(F_CONNECT if u.connecting else F_CLOSED, "the request could not be sent")
+            if u.connecting:
+                return self.upstream_failed(F_CONNECT, "no connection could be made")
+            return self.upstream_failed(F_CLOSED, "the request could not be sent")
         if body is not None:
             if (u.send_body(body, len(body)) < 0 or u.end_body(False) < 0) and self.upstream_deaf() < 0:
                 return 0
