@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -344,3 +345,20 @@ def test_metrics_and_the_access_log_tell_the_tries(served: Gateway, nodes: tuple
     line = served.logged("/policy?told")
     assert f"{nodes[0].address}, {nodes[1].address}" in line
     assert "503, 200" in line
+
+
+def test_a_try_that_never_began_takes_no_time_in_the_log(tmp_path: Path) -> None:
+    node = ActingNode()
+    nodes = [
+        {"host": "does-not-exist.invalid", "port": 80, "weight": 1, "priority": 1},
+        {"host": "127.0.0.1", "port": node.port, "weight": 1, "priority": 0},
+    ]
+    config = {"nginx_config": {"http": {"access_log_format": "$upstream_status|$upstream_response_time"}}}
+    one = Gateway(tmp_path, {"routes": [{"id": "a", "uri": "/*", "upstream": {"nodes": nodes, "retries": 1}}]}, config)
+    with one.client() as client:
+        assert client.request("GET", "/").status == 200
+    statuses, _, times = one.access_log(1).strip().partition("|")
+    assert statuses == "502, 200"
+    assert all(float(seconds) < 60 for seconds in times.split(","))
+    assert one.stop() == 0
+    node.upstream.stop()

@@ -258,6 +258,7 @@ cdef class Exchange:
     cdef long long t_start
     cdef long long t_connect
     cdef long long t_sent
+    cdef long long t_try                # when the node of this try was chosen
     cdef long long t_head
     cdef long long t_end
     cdef long long sent_before

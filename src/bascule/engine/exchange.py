@@ -703,6 +703,7 @@ class Exchange:
         """Picks a node and sends the request there."""
         self.told = False
         self.probing = False
+        self.t_try = self.core.poller.now
         self.node = -1 if self.upstream.sticky is None else self.stick()
         if self.node < 0 and self.upstream.guard is not None and self.core.poller.now >= self.upstream.probe_at:
             self.node = self.upstream.guard.probe(self.upstream, self.tried)
@@ -1048,9 +1049,10 @@ class Exchange:
 
     @cython.cfunc
     def note_try(self, status: object) -> cython.int:
+        began: cython.longlong = self.t_sent if self.t_sent > self.t_try else self.t_try  # nothing may have been sent
         if self.tries is None:
             self.tries = []
-        self.tries.append((self.address_text(), status, f"{(self.core.poller.now - self.t_sent) / 1e6:.3f}"))
+        self.tries.append((self.address_text(), status, f"{(self.core.poller.now - began) / 1e6:.3f}"))
         return 0
 
     @cython.cfunc
