@@ -132,6 +132,18 @@ def test_a_server_that_answers_garbage():
             thread.join(10)
 
 
+def test_a_server_that_says_nothing(monkeypatch):
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.3)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{sock.getsockname()[1]}"
+
+        async def script(told):
+            assert await told.failure(f"sd.test SRV: no answer within 0.3 s; asked: {address}")
+
+        play(lambda place: Dns(DnsConfig(servers=(address,)), place), script, Service("dns", "sd.test"))
+
+
 def test_a_kind_that_failed_once_is_asked_for_again():
     """What was found in its place isn't taken for what there is."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

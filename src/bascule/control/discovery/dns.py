@@ -167,6 +167,9 @@ class Dns(Discovery[DnsConfig]):
             answer = await self._asked().resolve(name, kind)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return _Records(None, NEGATIVE_TTL_S)
+        except dns.exception.Timeout:
+            asked = ", ".join(self.conf.servers or (f"those of {self.conf.resolv_conf}",))
+            raise DiscoveryFailure(f"{name} {kind}: no answer within {TIMEOUT_S:g} s; asked: {asked}") from None
         except (dns.exception.DNSException, OSError, ValueError) as error:
             raise DiscoveryFailure(f"{name} {kind}: {error or type(error).__name__}") from None
         return _Records(list(answer), float(answer.chaining_result.minimum_ttl))
