@@ -62,7 +62,7 @@ def test_clients_over_tcp_are_told_of_it(served: Any, board: Switchboard, versio
         said = subprocess.run(
             ["curl", "-sS", "-i", version, "--cacert", served[2].ca.cert, f"https://localhost:{served[1]}/{path}",
              "--resolve", f"localhost:{served[1]}:127.0.0.1"],
-            capture_output=True, text=True, timeout=30, check=True,
+            capture_output=True, text=True, timeout=30, check=True, env={**os.environ, "LD_PRELOAD": ""},
         ).stdout.lower()  # fmt: skip
         assert f'\nalt-svc: h3=":{served[1]}"; ma=86400\n' in said
     with Http2Client(served[0].port) as plain:

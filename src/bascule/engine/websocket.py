@@ -299,7 +299,7 @@ class WebsocketRelay(Relay):
         n: cython.Py_ssize_t = len(payload)
         if not w.from_client:
             return self.pass_on(w, opcode, fin, payload, n)
-        w.reserve(n)
+        w.reserve(n if n else 1)  # memcpy takes no NULL, not even for nothing
         memcpy(w.held, cython.cast(cython.p_const_char, payload), n)
         return self.pass_on(w, opcode, fin, w.held, n)
 
