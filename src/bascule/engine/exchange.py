@@ -1243,6 +1243,8 @@ class Exchange:
             self.tell(m.status, 0, True)
         self.note_try(str(m.status))
         core.log.warning("upstream %s: answered %d; trying again", self.address_text(), m.status)
+        if self.awaits:
+            self.heard()
         self.drop_upstream()
         self.try_again("status", wait_s)
         return True
