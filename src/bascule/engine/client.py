@@ -52,8 +52,8 @@ JOIN_LIMIT = cython.declare(
     cython.Py_ssize_t, 8192
 )  # copying a body up to this size behind its head costs less than writev
 LINGER_MS = cython.declare(cython.long, 2000)
-# While draining: a request may be on its way already, and takes a moment more on a connection that is still new.
-LAST_REQUEST_MS = cython.declare(cython.long, 200)
+# While draining: a request may be on its way already, from a client that is busy, or on a connection that is still new.
+LAST_REQUEST_MS = cython.declare(cython.long, 500)
 FIRST_REQUEST_MS = cython.declare(cython.long, 500)
 
 
