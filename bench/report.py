@@ -22,6 +22,7 @@ TITLES = {
     "websocket": "WebSockets: echoed messages of 128 bytes",
     "tables": "100,000 routes",
     "balance": "Choosing among 1,000 nodes",
+    "health": "A node dies",
     "propagation": "Live configuration: 10,000 routes, two workers, the embedded store",
 }
 NAMES = {
@@ -118,6 +119,13 @@ def table(result: dict[str, Any]) -> str:
                 f"{exact['moved_percent']:.2f}% of chash's keys move when one node of 1,000 leaves."
             )
             return _grid(header, rows) + told
+        case "health":
+            rows = [
+                [name, _spread(seen["died_ms"], ",.0f"), _spread(seen["met_ms"], ",.0f"), f"{seen['failed']}"]
+                for name, seen in result["checks"].items()
+            ]
+            last = "to the last request that met it, ms"
+            return _grid(["found by", f"from its death {last}", f"from the first {last}", "failed"], rows)
         case "propagation":
             alone, beside = result["traffic_alone"], result["traffic_beside_writes"]
             rows = [
