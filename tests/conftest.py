@@ -1,6 +1,11 @@
-"""Fixtures that start real servers. Each is a factory; what it started is stopped after the test, by process id."""
+"""Fixtures that start real servers, and stop them by process id.
 
-from collections.abc import Callable, Iterator
+Most are factories, and what they started ends with the test. `board`, `echo`, `websocket_server`, `greeter` and what
+`module_gateway` makes last for all tests of a file, which gives its configuration in a fixture `served` of its own;
+`client` is a connection to that one.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -12,8 +17,9 @@ from tests.servers.certificates import Certificates
 from tests.servers.etcd import EtcdServer
 from tests.servers.gateway import Gateway
 from tests.servers.nginx import Nginx
-from tests.servers.raw import RawUpstream, Script
+from tests.servers.raw import RawClient, RawUpstream, Script
 from tests.servers.redis import RedisServer
+from tests.servers.switchboard import Switchboard
 
 
 @pytest.fixture
@@ -108,3 +114,67 @@ def grpc_server(server_stack: ExitStack) -> Callable[..., Any]:
         return server
 
     return start
+
+
+@pytest.fixture(scope="module")
+def board() -> Iterator[Switchboard]:
+    """An upstream that each test of the file tells what to do at a path of its own."""
+    server = Switchboard()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[RawUpstream]:
+    """An upstream that answers with the request as it got it (tests.servers.raw.echoed reads that)."""
+    server = RawUpstream()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def websocket_server() -> Iterator[Any]:
+    """A tests.servers.websocket_server.WebSocketServer."""
+    from tests.servers.websocket_server import WebSocketServer
+
+    server = WebSocketServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def greeter() -> Iterator[Any]:
+    """A tests.servers.grpc_server.GrpcServer."""
+    from tests.servers.grpc_server import GrpcServer
+
+    server = GrpcServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def module_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Gateway]]:
+    """module_gateway(resources, config="", files={"mine.py": text}, expected=(), **options) -> a Gateway.
+
+    `files` are beside its config.yaml. At its end it must have gone well; see Gateway.finish for `expected`.
+    """
+    with ExitStack() as stack:
+
+        def start(
+            *args: Any, files: Mapping[str, str] | None = None, expected: Collection[str] = (), **options: Any
+        ) -> Gateway:
+            directory = tmp_path_factory.mktemp("gateway")
+            for name, text in (files or {}).items():
+                (directory / name).write_text(text)
+            server = Gateway(directory, *args, **options)
+            stack.callback(server.finish, expected)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def client(served: Gateway) -> Iterator[RawClient]:
+    """A connection to the file's gateway."""
+    with served.client() as connection:
+        yield connection

@@ -1,10 +1,11 @@
-"""Fixtures of the tests of HTTP/2 upstreams."""
+"""Fixtures of several files: an engine that tests look into, and what HTTP/2 upstreams are tried with."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.engine.http2_bench import Bench
+from tests.engine.in_process import InProcess, engine_in_process
 from tests.servers.gateway import Gateway
 from tests.servers.http2_peer import (
     Http2Peer,
@@ -17,12 +18,15 @@ Play = Callable[..., RawUpstream]
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    config = {"nginx_config": {"http": {"client_max_body_size": "0"}}}
-    server = Gateway(tmp_path_factory.mktemp("http2-upstream"), config=config)
-    yield Bench(server)
-    assert "internal error" not in server.log
-    assert server.stop() == 0
+def stand() -> Iterator[InProcess]:
+    """An engine in this process."""
+    with engine_in_process() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def bench(module_gateway: Callable[..., Gateway]) -> Bench:
+    return Bench(module_gateway(config={"nginx_config": {"http": {"client_max_body_size": "0"}}}))
 
 
 @pytest.fixture

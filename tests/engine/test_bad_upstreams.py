@@ -74,10 +74,8 @@ def upstream() -> Iterator[RawUpstream]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream) -> Iterator[Gateway]:
-    server = Gateway(tmp_path_factory.mktemp("garbage"), route_to(upstream.address))
-    yield server
-    assert server.stop() == 0
+def served(upstream: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
+    return module_gateway(route_to(upstream.address))
 
 
 def route_to(address: str, **more: object) -> dict[str, object]:

@@ -1,8 +1,7 @@
 """The client's side end to end: bodies, trailers, interim responses, HTTP/1.0, pipelining, early answers, tunnels."""
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -15,14 +14,7 @@ BLOCK = bytes(range(256)) * 256
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Switchboard]:
-    server = Switchboard()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iterator[Gateway]:
+def served(board: Switchboard, module_gateway: Callable[..., Gateway]) -> Gateway:
     timeout = {"connect": 2, "send": 3, "read": 1}
     upstream = {"nodes": {board.address: 1}, "timeout": timeout}
     routes = [
@@ -36,20 +28,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iter
         {"id": "all", "uri": "/*", "upstream": {**upstream, "timeout": {**timeout, "read": 5}}},
     ]
     config = {"nginx_config": {"http": {"client_max_body_size": "0"}}}
-    server = Gateway(tmp_path_factory.mktemp("client"), {"routes": routes}, config)
-    yield server
-    assert "internal error" not in server.log
-    assert server.stop() == 0
-
-
-@pytest.fixture
-def client(served: Gateway) -> Iterator[RawClient]:
-    with served.client() as connection:
-        yield connection
-
-
-def resident_bytes(server: Gateway) -> int:
-    return int(Path(f"/proc/{server.worker_pids()[0]}/statm").read_text().split()[1]) * 4096
+    return module_gateway({"routes": routes}, config)
 
 
 def upgrade(path: str, behind: bytes = b"") -> bytes:
@@ -125,13 +104,13 @@ def test_large_transfers_through_a_tunnel_wait_for_the_slower_side(
 
     client.send(upgrade("/ws/large"))
     assert client.read_head().status == 101
-    before = resident_bytes(served)
+    before = served.resident_bytes()
     data = (BLOCK * (SIZE // len(BLOCK) + 1))[:SIZE]
     sender = threading.Thread(target=client.sock.sendall, args=(data,))
     sender.start()
     sender.join(0.3)
     assert sender.is_alive()  # the upstream does not read: the client waits
-    assert resident_bytes(served) - before < 4_000_000
+    assert served.resident_bytes() - before < 4_000_000
     go.set()
     sender.join(10)
     assert over.wait(10)
@@ -224,13 +203,13 @@ def test_a_large_upload_is_streamed_while_the_upstream_stalls(
         framing = b"Transfer-Encoding: chunked"
     else:
         wire, framing = data, b"Content-Length: %d" % SIZE
-    before = resident_bytes(served)
+    before = served.resident_bytes()
     client.send(b"POST /upload HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
     sender = threading.Thread(target=client.sock.sendall, args=(wire,))
     sender.start()
     sender.join(0.3)
     assert sender.is_alive()
-    assert resident_bytes(served) - before < 4_000_000
+    assert served.resident_bytes() - before < 4_000_000
     go.set()
     assert client.read_response().body == b"stored"
     sender.join(10)
@@ -255,12 +234,12 @@ def test_a_large_response_waits_for_a_stalled_client(chunked: bool, served: Gate
             up.send(b"0\r\n\r\n")
         sent.set()
 
-    before = resident_bytes(served)
+    before = served.resident_bytes()
     with served.client(receive_buffer=16384) as client:
         client.send(b"GET /download HTTP/1.1\r\nHost: a\r\n\r\n")
         client.read_until(b"\r\n\r\n")
         assert not sent.wait(0.3)
-        assert resident_bytes(served) - before < 4_000_000
+        assert served.resident_bytes() - before < 4_000_000
         client.buffer = b"HTTP/1.1 200 OK\r\n\r\n" + client.buffer
         total = 0
         client.read_head()

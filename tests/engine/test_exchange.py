@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -141,22 +141,13 @@ class Fails(Plugin):
 PHASES = ("rewrite", "access", "before_proxy", "header_filter", "async_rewrite", "async_access", "async_before_proxy")
 
 
-@pytest.fixture(scope="module")
-def board() -> Iterator[Switchboard]:
-    server = Switchboard()
-    yield server
-    server.stop()
-
-
 def route(name: str, address: str, plugin: str, mode: str = "") -> dict[str, object]:
     plugins = {plugin: {"mode": mode}, "mark": {"mode": name}}
     return {"id": name, "uri": f"/{name}", "plugins": plugins, "upstream": {"nodes": {address: 1}}}
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iterator[Gateway]:
-    directory = tmp_path_factory.mktemp("exchange")
-    (directory / "mine.py").write_text(PLUGINS)
+def served(board: Switchboard, module_gateway: Callable[..., Gateway]) -> Gateway:
     address = board.address
     routes = [
         route("later", address, "later"),
@@ -170,16 +161,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iter
         *(route(phase, address, "fails", phase) for phase in (*PHASES, "body_filter", "log")),
     ]
     config = {"bascule": {"plugins": ["mine.py"]}, "nginx_config": {"http": {"client_max_body_size": "0"}}}
-    server = Gateway(directory, {"routes": routes}, config)
-    yield server
-    assert "internal error" not in server.log
-    assert server.stop() == 0
-
-
-@pytest.fixture
-def client(served: Gateway) -> Iterator[RawClient]:
-    with served.client() as connection:
-        yield connection
+    return module_gateway({"routes": routes}, config, files={"mine.py": PLUGINS}, expected=("Traceback",))
 
 
 def wait_log(server: Gateway, text: str, times: int = 1, timeout_s: float = 5) -> None:

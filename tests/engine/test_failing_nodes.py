@@ -284,7 +284,7 @@ def unread() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def served(node: ActingNode, deaf: str, unread: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def served(node: ActingNode, deaf: str, unread: str, module_gateway: Callable[..., Gateway]) -> Gateway:
     def limited(**short: float) -> dict[str, float]:
         return {"connect": 20, "send": 20, "read": 20, **short}
 
@@ -303,9 +303,7 @@ def served(node: ActingNode, deaf: str, unread: str, tmp_path_factory: pytest.Te
         route("long", node.address, limited(), timeout=limited(read=0.2)),
         {"id": "own", "uri": "/own", "upstream": {"nodes": {node.address: 1}, "timeout": limited(read=0.2)}},
     ]
-    one = Gateway(tmp_path_factory.mktemp("gateway"), {"routes": routes})
-    yield one
-    assert one.stop() == 0
+    return module_gateway({"routes": routes})
 
 
 def asked(served: Gateway, path: str, body: bytes = b"") -> tuple[int, float]:

@@ -1,6 +1,6 @@
 """The request head as the upstream sees it: spec §11, hop-by-hop fields, pass_host."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -8,13 +8,6 @@ from tests.servers.gateway import Gateway
 from tests.servers.raw import RawUpstream
 
 Pairs = list[tuple[str, str]]
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[RawUpstream]:
-    server = RawUpstream()
-    yield server
-    server.stop()
 
 
 def resources(address: str) -> dict[str, object]:
@@ -42,10 +35,8 @@ def resources(address: str) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream) -> Iterator[Gateway]:
-    server = Gateway(tmp_path_factory.mktemp("forward"), resources(upstream.address))
-    yield server
-    assert server.stop() == 0
+def served(echo: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
+    return module_gateway(resources(echo.address))
 
 
 def seen(server: Gateway, headers: Pairs, path: str = "/pass") -> dict[str, list[str]]:
@@ -105,8 +96,8 @@ GIVEN = [
 ]
 
 
-def test_a_trusted_peer_is_believed(gateway: Callable[..., Gateway], upstream: RawUpstream) -> None:
-    server = gateway(resources(upstream.address), {"apisix": {"trusted_addresses": ["127.0.0.0/8"]}})
+def test_a_trusted_peer_is_believed(gateway: Callable[..., Gateway], echo: RawUpstream) -> None:
+    server = gateway(resources(echo.address), {"apisix": {"trusted_addresses": ["127.0.0.0/8"]}})
     found = seen(server, GIVEN)
     assert forwarded(found) == {
         "x-forwarded-for": ["9.9.9.9, 127.0.0.1"],
@@ -126,8 +117,8 @@ def test_a_trusted_peer_is_believed(gateway: Callable[..., Gateway], upstream: R
     }
 
 
-def test_another_peer_is_not(gateway: Callable[..., Gateway], upstream: RawUpstream) -> None:
-    server = gateway(resources(upstream.address), {"apisix": {"trusted_addresses": ["10.0.0.0/8"]}})
+def test_another_peer_is_not(gateway: Callable[..., Gateway], echo: RawUpstream) -> None:
+    server = gateway(resources(echo.address), {"apisix": {"trusted_addresses": ["10.0.0.0/8"]}})
     found = seen(server, GIVEN)
     assert forwarded(found) == {
         "x-forwarded-for": ["127.0.0.1"],
@@ -146,10 +137,10 @@ def test_what_a_plugin_says_of_the_client_is_appended_to_as_well(served: Gateway
     assert (found["x-forwarded-for"], found["x-other"]) == (["1.1.1.1, 2.2.2.2, 127.0.0.1"], ["o"])
 
 
-def test_the_host_upstream(served: Gateway, upstream: RawUpstream) -> None:
+def test_the_host_upstream(served: Gateway, echo: RawUpstream) -> None:
     given = [("Host", "Client.example:8080")]
     assert seen(served, given, "/pass")["host"] == ["Client.example:8080"]
-    assert seen(served, given, "/node")["host"] == [upstream.address]
+    assert seen(served, given, "/node")["host"] == [echo.address]
     assert seen(served, given, "/rewrite")["host"] == ["inner.example"]
 
 
@@ -208,9 +199,9 @@ def test_the_target_goes_on_as_it_came(sent: str, expected: str, served: Gateway
 
 
 def test_an_absolute_target_without_a_path_asks_for_the_root(
-    gateway: Callable[..., Gateway], upstream: RawUpstream
+    gateway: Callable[..., Gateway], echo: RawUpstream
 ) -> None:
-    server = gateway({"routes": [{"id": "root", "uri": "/", "upstream": {"nodes": {upstream.address: 1}}}]})
+    server = gateway({"routes": [{"id": "root", "uri": "/", "upstream": {"nodes": {echo.address: 1}}}]})
     with server.client() as client:
         for sent, expected in (("http://localhost", "/"), ("http://localhost?q=1", "/?q=1")):
             account = client.request("GET", sent).json()

@@ -2,7 +2,7 @@
 
 import queue
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +21,24 @@ LIMIT = {"count": 1, "time_window": 600, "rejected_code": 429}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[GrpcServer]:
-    one = GrpcServer()
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, server: GrpcServer) -> Iterator[Gateway]:
+def served(greeter: GrpcServer, module_gateway: Callable[..., Gateway]) -> Gateway:
     def route(id: str, uri: str, address: str, **more: Any) -> dict[str, Any]:
         upstream = {"scheme": "grpc", "nodes": {address: 1}, "retries": 0}
         return {"id": id, "uri": uri, "upstream": upstream, **more}
 
     resources = {
         "routes": [
-            route("all", f"{METHOD}/*", server.address),
+            route("all", f"{METHOD}/*", greeter.address),
             route("nobody", "/nobody/*", f"127.0.0.1:{free_port()}"),
-            route("locked", "/locked/*", server.address, plugins={"key-auth": {}}),
+            route("locked", "/locked/*", greeter.address, plugins={"key-auth": {}}),
             route(
-                "forbidden", "/forbidden/*", server.address, plugins={"ip-restriction": {"blacklist": ["127.0.0.1"]}}
+                "forbidden", "/forbidden/*", greeter.address, plugins={"ip-restriction": {"blacklist": ["127.0.0.1"]}}
             ),
-            route("limited", "/limited/*", server.address, plugins={"limit-count": LIMIT}),
+            route("limited", "/limited/*", greeter.address, plugins={"limit-count": LIMIT}),
         ]
     }
     config = {"nginx_config": {"http": {"client_max_body_size": "0"}}}
-    gateway = Gateway(tmp_path_factory.mktemp("grpc"), resources, config)
-    yield gateway
-    assert "internal error" not in gateway.log
-    assert gateway.stop() == 0
+    return module_gateway(resources, config)
 
 
 def call(
@@ -104,18 +94,18 @@ def test_metadata(served: Gateway) -> None:
     assert (dict(answer.trailers)["x-trailing"], dict(answer.trailers)["x-trailing-bin"]) == ("two", "/gA")
 
 
-def test_the_deadline_is_kept_here(served: Gateway, server: GrpcServer) -> None:
+def test_the_deadline_is_kept_here(served: Gateway, greeter: GrpcServer) -> None:
     answer = call(served, f"{METHOD}/Deadline", framed(b""), ("grpc-timeout", "50S"))
     assert 0 < m.DeadlineReply.FromString(unframed(answer.body)[0]).left_ms <= 60_000
-    before = server.cancelled
+    before = greeter.cancelled
     answer = call(served, f"{METHOD}/Slow", framed(m.SlowRequest(ms=60_000)), ("grpc-timeout", "300m"))
     told = {name.lower(): value for name, value in [*answer.headers, *answer.trailers]}
     assert (answer.status, told["grpc-status"]) == (200, "4")
-    server.wait_cancelled(before + 1)
+    greeter.wait_cancelled(before + 1)
 
 
-def test_a_client_that_goes_cancels_the_call(served: Gateway, server: GrpcServer) -> None:
-    before = server.cancelled
+def test_a_client_that_goes_cancels_the_call(served: Gateway, greeter: GrpcServer) -> None:
+    before = greeter.cancelled
     with served.client() as client:
         body = framed(m.RepeatRequest(payload=b"x", count=1000, pause_ms=60_000))
         head = (
@@ -123,7 +113,7 @@ def test_a_client_that_goes_cancels_the_call(served: Gateway, server: GrpcServer
         )
         client.send(head.encode() + b"\r\n\r\n" + body)
         client.read_until(b"grpc")
-    server.wait_cancelled(before + 1)
+    greeter.wait_cancelled(before + 1)
 
 
 @pytest.mark.parametrize(
@@ -259,23 +249,23 @@ def test_status_details_and_metadata_reach_the_client(client: GrpcClient) -> Non
     assert dict(told.trailing_metadata())["x-trailing-bin"] == b"\xfe\x00"
 
 
-def test_deadlines_and_cancellation(client: GrpcClient, server: GrpcServer) -> None:
+def test_deadlines_and_cancellation(client: GrpcClient, greeter: GrpcServer) -> None:
     assert 0 < client.Deadline(m.HelloRequest(), timeout=40).left_ms <= 50_000
     assert client.Deadline(m.HelloRequest()).left_ms == -1
-    before = server.cancelled
+    before = greeter.cancelled
     with pytest.raises(grpc.RpcError) as failed:
         client.Slow(m.SlowRequest(ms=60_000), timeout=0.3)
     assert failed.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    server.wait_cancelled(before + 1)
-    begun = server.calls["Slow"]
+    greeter.wait_cancelled(before + 1)
+    begun = greeter.calls["Slow"]
     one = client.Slow.future(m.SlowRequest(ms=60_000))
-    server.wait_called("Slow", begun + 1)
+    greeter.wait_called("Slow", begun + 1)
     one.cancel()
-    server.wait_cancelled(before + 2)
+    greeter.wait_cancelled(before + 2)
     stream = client.Repeat(m.RepeatRequest(payload=b"x", count=9, pause_ms=60_000))
     assert next(stream).payload == b"x"
     stream.cancel()
-    server.wait_cancelled(before + 3)
+    greeter.wait_cancelled(before + 3)
 
 
 def test_a_stream_that_nobody_reads_holds_up_no_other(client: GrpcClient) -> None:

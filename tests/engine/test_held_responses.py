@@ -1,6 +1,6 @@
 """Responses whose head waits until plugins have seen the whole body, and trailers as plugins see them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -60,16 +60,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nServer: up\r\nX-Up: yes\r\nTransfer-Encoding: chu
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Switchboard]:
-    server = Switchboard()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iterator[Gateway]:
-    directory = tmp_path_factory.mktemp("held")
-    (directory / "mine.py").write_text(PLUGINS)
+def served(board: Switchboard, module_gateway: Callable[..., Gateway]) -> Gateway:
 
     def route(name: str, plugin: str, mode: str) -> dict[str, object]:
         upstream: dict[str, object] = {
@@ -91,16 +82,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iter
         "trailers-framing",
     ]
     routes = [route(name, *(f"{name}-".split("-")[:2])) for name in modes]
-    server = Gateway(directory, {"routes": routes}, {"bascule": {"plugins": ["mine.py"]}})
-    yield server
-    assert "internal error" not in server.log
-    assert server.stop() == 0
-
-
-@pytest.fixture
-def client(served: Gateway) -> Iterator[RawClient]:
-    with served.client() as connection:
-        yield connection
+    config = {"bascule": {"plugins": ["mine.py"]}}
+    return module_gateway({"routes": routes}, config, files={"mine.py": PLUGINS}, expected=("Traceback",))
 
 
 def answering(board: Switchboard, path: str, *parts: bytes, close: bool = False) -> None:

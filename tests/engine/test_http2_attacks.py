@@ -57,29 +57,12 @@ BLOCK = bytes(range(256)) * 256
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[RawUpstream]:
-    server = RawUpstream()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def board() -> Iterator[Switchboard]:
-    server = Switchboard()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream, board: Switchboard) -> Iterator[Gateway]:
+def served(echo: RawUpstream, board: Switchboard, module_gateway: Callable[..., Gateway]) -> Gateway:
     routes = [
         {"uri": "/board/*", "upstream": {"nodes": {board.address: 1}}},
-        {"uri": "/*", "upstream": {"nodes": {upstream.address: 1}}},
+        {"uri": "/*", "upstream": {"nodes": {echo.address: 1}}},
     ]
-    server = Gateway(tmp_path_factory.mktemp("http2"), {"routes": routes}, CONFIG)
-    yield server
-    assert "internal error" not in server.log
-    assert server.stop() == 0
+    return module_gateway({"routes": routes}, CONFIG)
 
 
 @pytest.fixture
@@ -162,13 +145,13 @@ def test_an_invalid_frame_ends_the_connection_with_its_code(name: str, served: G
         assert other.get("/up").status == 200
 
 
-def test_a_stream_number_that_was_passed_over_can_not_be_used(client: Http2Client, upstream: RawUpstream) -> None:
+def test_a_stream_number_that_was_passed_over_can_not_be_used(client: Http2Client, echo: RawUpstream) -> None:
     client.next_stream = 5
     assert client.get("/up").status == 200
-    before = upstream.requests_seen
+    before = echo.requests_seen
     client.headers(3, GET, end=True)
     client.ping()
-    assert upstream.requests_seen == before
+    assert echo.requests_seen == before
     assert not client.answers[3].headers
 
 
@@ -268,15 +251,15 @@ MALFORMED: dict[str, list[tuple[str | bytes, str | bytes]]] = {
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_a_malformed_request_reaches_no_upstream_and_ends_its_stream_only(
-    name: str, client: Http2Client, upstream: RawUpstream
+    name: str, client: Http2Client, echo: RawUpstream
 ) -> None:
-    before = upstream.requests_seen
+    before = echo.requests_seen
     answer = client.get(pseudo=MALFORMED[name], authority=None)
     if answer.reset is None:
         assert answer.status == 400
     else:
         assert (answer.reset, answer.headers) == (PROTOCOL_ERROR, [])
-    assert upstream.requests_seen == before
+    assert echo.requests_seen == before
     assert client.get("/up").status == 200
 
 
@@ -310,13 +293,13 @@ def test_trailers_that_must_not_come(client: Http2Client, trailer: tuple[str, st
 # ---- limits
 
 
-def test_limits_of_heads_and_bodies_answer_and_go_on(client: Http2Client, upstream: RawUpstream) -> None:
-    before = upstream.requests_seen
+def test_limits_of_heads_and_bodies_answer_and_go_on(client: Http2Client, echo: RawUpstream) -> None:
+    before = echo.requests_seen
     assert client.get("/" + "a" * 5000).status == 414
     assert client.get("/up", ("x", "a" * 9000)).status == 431
     assert client.get("/up", *[("x", "1")] * 51).status == 431
     assert client.get("/up", ("content-length", "200000"), method="POST", end=False).status == 413
-    assert upstream.requests_seen == before
+    assert echo.requests_seen == before
     stream = client.request("/up", method="POST", body=bytes(150_000), end=False)
     assert client.wait(stream).status == 413
     assert client.get("/up").status == 200
@@ -532,8 +515,8 @@ def test_a_client_that_reads_nothing_at_all(served: Gateway, board: Switchboard)
 # ---- the end of connections
 
 
-def test_a_connection_ends_after_so_many_requests(gateway: Callable[..., Gateway], upstream: RawUpstream) -> None:
-    routes = {"routes": [{"uri": "/*", "upstream": {"nodes": {upstream.address: 1}}}]}
+def test_a_connection_ends_after_so_many_requests(gateway: Callable[..., Gateway], echo: RawUpstream) -> None:
+    routes = {"routes": [{"uri": "/*", "upstream": {"nodes": {echo.address: 1}}}]}
     server = gateway(routes, "nginx_config: {http: {keepalive_requests: 5}}")
     with Http2Client(server.port) as client:
         streams = [client.request("/up") for _ in range(8)]  # those behind it are on their way already

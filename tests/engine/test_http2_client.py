@@ -1,6 +1,5 @@
 """HTTP/2 towards clients, as clients that people use see it."""
 
-import json
 import re
 import ssl
 import subprocess
@@ -16,42 +15,25 @@ from tests.servers.http2 import (
 )
 from tests.servers.ports import free_port
 from tests.servers.process import run_tool
-from tests.servers.raw import Message, RawClient, RawUpstream
+from tests.servers.raw import RawClient, RawUpstream, echoed
 
 BLOCK = bytes(range(256)) * 256
 
 
 @pytest.fixture(scope="module")
-def echo() -> Iterator[RawUpstream]:
-    server = RawUpstream()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, echo: RawUpstream) -> Iterator[Gateway]:
+def served(echo: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
     routes = [
         {"id": "variables", "uri": "/variables", "plugins": {"mocking": {"response_example": "$server_protocol"}}},
         {"id": "echo", "uri": "/*", "upstream": {"nodes": {echo.address: 1}}},
     ]
     log = '$http2 "$request" $status $body_bytes_sent'
-    server = Gateway(
-        tmp_path_factory.mktemp("clients"), {"routes": routes}, {"nginx_config": {"http": {"access_log_format": log}}}
-    )
-    yield server
-    assert server.stop() == 0
+    return module_gateway({"routes": routes}, {"nginx_config": {"http": {"access_log_format": log}}})
 
 
 @pytest.fixture
 def client(served: Gateway) -> Iterator[Http2Client]:
     with Http2Client(served.port) as connection:
         yield connection
-
-
-def seen(body: bytes) -> Message:
-    """The request as the echoing upstream saw it."""
-    said = json.loads(body)
-    return Message(f"{said['method']} {said['target']}", [(n, v) for n, v in said["headers"]], said["body"].encode())
 
 
 def test_a_request_reaches_an_upstream_of_http_1(served: Gateway, client: Http2Client) -> None:
@@ -61,7 +43,7 @@ def test_a_request_reaches_an_upstream_of_http_1(served: Gateway, client: Http2C
     assert answer.header("server") is not None
     assert answer.header("date") is not None
     assert answer.header("connection") is None
-    request = seen(answer.body)
+    request = echoed(answer.body)
     assert request.first_line == "GET /echo/a%20b?x=1"
     assert request.header("Host") == "shop.example:8080"
     assert request.header("X-One") == "1"
@@ -97,7 +79,7 @@ def test_over_tls_alpn_chooses_it(
         assert client.sock.selected_alpn_protocol() == "h2"
         assert client.get("/alpn", authority="localhost").body.strip() == b"h2 h2 https"
         large = client.get("/echo", method="POST", body=b"x" * 300_000, authority="localhost")
-        request = seen(large.body)
+        request = echoed(large.body)
         assert request.header("X-Forwarded-Proto") == "https"
         assert len(request.body) == 300_000
         streams = [client.request(f"/echo/{i}", authority="localhost") for i in range(100)]
@@ -129,7 +111,7 @@ def test_curl(served: Gateway) -> None:
         "curl", "-sS", "--http2-prior-knowledge", "-w", "%{http_version}", "-d", "hello", f"{served.url}/echo"
     )
     assert said.endswith(b"2")
-    assert seen(said[:-1]).body == b"hello"
+    assert echoed(said[:-1]).body == b"hello"
 
 
 def test_nghttp(served: Gateway) -> None:

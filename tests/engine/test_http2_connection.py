@@ -1,8 +1,7 @@
 """Connections of HTTP/2 clients: how they begin, what they serve at once, how they end."""
 
-import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,48 +18,25 @@ from tests.servers.http2 import (
     frame,
     settings,
 )
-from tests.servers.raw import Message, RawConnection, RawUpstream, response
+from tests.servers.raw import Message, RawConnection, RawUpstream, echoed, response
 from tests.servers.switchboard import Switchboard
 
 BLOCK = bytes(range(256)) * 256
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Switchboard]:
-    server = Switchboard()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def echo() -> Iterator[RawUpstream]:
-    server = RawUpstream()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard, echo: RawUpstream) -> Iterator[Gateway]:
+def served(board: Switchboard, echo: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
     routes = [
         {"id": "echo", "uri": "/echo*", "upstream": {"nodes": {echo.address: 1}}},
         {"id": "all", "uri": "/*", "upstream": {"nodes": {board.address: 1}}},
     ]
-    server = Gateway(tmp_path_factory.mktemp("connections"), {"routes": routes})
-    yield server
-    assert "internal error" not in server.log
-    assert server.stop() == 0
+    return module_gateway({"routes": routes})
 
 
 @pytest.fixture
 def client(served: Gateway) -> Iterator[Http2Client]:
     with Http2Client(served.port) as connection:
         yield connection
-
-
-def seen(body: bytes) -> Message:
-    """The request as the echoing upstream saw it."""
-    said = json.loads(body)
-    return Message(f"{said['method']} {said['target']}", [(n, v) for n, v in said["headers"]], said["body"].encode())
 
 
 def test_the_connection_serves_many_requests_at_once_out_of_order(client: Http2Client, board: Switchboard) -> None:
@@ -74,7 +50,7 @@ def test_the_connection_serves_many_requests_at_once_out_of_order(client: Http2C
     slow = client.request("/slow")
     streams = [client.request(f"/echo/{i}") for i in range(100)]
     for i, stream in enumerate(streams):
-        assert seen(client.wait(stream).body).first_line == f"GET /echo/{i}"
+        assert echoed(client.wait(stream).body).first_line == f"GET /echo/{i}"
     assert not client.answers[slow].headers
     go.set()
     assert client.wait(slow).body == b"slow"

@@ -1,6 +1,6 @@
 """Heads of HTTP/2 responses: which fields go on, and which the gateway adds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,14 +11,7 @@ from tests.servers.switchboard import Switchboard
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Switchboard]:
-    server = Switchboard()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iterator[Http2Client]:
+def client(board: Switchboard, module_gateway: Callable[..., Gateway]) -> Iterator[Http2Client]:
     rewrite = {"headers": {"set": {"X-Set": "1"}, "remove": ["X-Gone"]}, "status_code": 203}
     routes = [
         {"uri": "/rewritten", "plugins": {"response-rewrite": rewrite}, "upstream": {"nodes": {board.address: 1}}},
@@ -29,11 +22,8 @@ def client(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iter
         {"uri": "/*", "upstream": {"nodes": {board.address: 1}}},
     ]
     config = {"apisix": {"show_upstream_status_in_response_header": True}}
-    server = Gateway(tmp_path_factory.mktemp("http2"), {"routes": routes}, config)
-    with Http2Client(server.port) as connection:
+    with Http2Client(module_gateway({"routes": routes}, config).port) as connection:
         yield connection
-    assert "internal error" not in server.log
-    assert server.stop() == 0
 
 
 def node(board: Switchboard) -> dict[str, object]:

@@ -2,8 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,28 +17,14 @@ from tests.servers.http2 import (
     settings,
     window_update,
 )
-from tests.servers.raw import Message, RawConnection, RawUpstream, response
+from tests.servers.raw import Message, RawConnection, RawUpstream, echoed, response
 from tests.servers.switchboard import Switchboard, body_of
 
 BLOCK = bytes(range(256)) * 256
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Switchboard]:
-    server = Switchboard()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def echo() -> Iterator[RawUpstream]:
-    server = RawUpstream()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard, echo: RawUpstream) -> Iterator[Gateway]:
+def served(board: Switchboard, echo: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
     timeout = {"connect": 2, "send": 30, "read": 30}
     routes = [
         {"id": "echo", "uri": "/echo*", "upstream": {"nodes": {echo.address: 1}}},
@@ -64,10 +49,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard, echo: R
             "http": {"client_max_body_size": "0", "access_log_format": '$http2 "$request" $status $body_bytes_sent'}
         }
     }
-    server = Gateway(tmp_path_factory.mktemp("http2"), {"routes": routes}, config)
-    yield server
-    assert "internal error" not in server.log
-    assert server.stop() == 0
+    return module_gateway({"routes": routes}, config)
 
 
 @pytest.fixture
@@ -76,32 +58,22 @@ def client(served: Gateway) -> Iterator[Http2Client]:
         yield connection
 
 
-def resident_bytes(server: Gateway) -> int:
-    return int(Path(f"/proc/{server.worker_pids()[0]}/statm").read_text().split()[1]) * 4096
-
-
-def seen(body: bytes) -> Message:
-    """The request as the echoing upstream saw it."""
-    said = json.loads(body)
-    return Message(f"{said['method']} {said['target']}", [(n, v) for n, v in said["headers"]], said["body"].encode())
-
-
 def test_cookies_that_came_apart_are_joined(client: Http2Client) -> None:
-    request = seen(client.get("/echo", ("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")).body)
+    request = echoed(client.get("/echo", ("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")).body)
     assert request.header_values("cookie") == ["a=1; b=2; c=3"]
 
 
 def test_host_alone_and_host_beside_authority(client: Http2Client) -> None:
-    assert seen(client.get("/echo", ("host", "B.example"), authority=None).body).header("Host") == "B.example"
+    assert echoed(client.get("/echo", ("host", "B.example"), authority=None).body).header("Host") == "B.example"
     same = client.get("/echo", ("host", "B.EXAMPLE"), authority="b.example")
-    assert seen(same.body).header_values("Host") == ["b.example"]
+    assert echoed(same.body).header_values("Host") == ["b.example"]
     other = client.get("/echo", ("host", "c.example"), authority="b.example")
     assert other.status == 400
 
 
 def test_methods_that_say_a_length_say_none(client: Http2Client) -> None:
-    assert seen(client.get("/echo", method="POST").body).header("Content-Length") == "0"
-    assert seen(client.get("/echo", method="DELETE").body).header("Content-Length") is None
+    assert echoed(client.get("/echo", method="POST").body).header("Content-Length") == "0"
+    assert echoed(client.get("/echo", method="DELETE").body).header("Content-Length") is None
 
 
 def test_head_has_no_body(client: Http2Client, board: Switchboard) -> None:
@@ -195,7 +167,7 @@ def test_a_slow_upstream_holds_up_its_own_stream_only(served: Gateway, client: H
 
     client.ping()
     stream = client.request("/stalled", ("content-length", str(total)), method="POST", end=False)
-    before = resident_bytes(served)
+    before = served.resident_bytes()
     sent = 0
     while True:  # until the windows stay shut
         client.ping()
@@ -205,7 +177,7 @@ def test_a_slow_upstream_holds_up_its_own_stream_only(served: Gateway, client: H
         client.data(stream, b"x" * room)
         sent += room
     assert sent < total - 1_000_000  # what the kernel's buffers hold, and no more
-    assert resident_bytes(served) - before < 8_000_000
+    assert served.resident_bytes() - before < 8_000_000
     assert client.get("/echo").status == 200
     other = client.get("/echo/other", method="POST", body=b"y" * 200_000)
     assert other.status == 200
@@ -219,7 +191,7 @@ def test_a_plugin_that_needs_the_body_gets_it(client: Http2Client) -> None:
     good, bad = b'{"a": "' + b"x" * 100_000 + b'"}', b"{}"
     answer = client.get("/checked", ("content-type", "application/json"), method="POST", body=good)
     assert answer.status == 200
-    assert json.loads(seen(answer.body).body) == json.loads(good)
+    assert json.loads(echoed(answer.body).body) == json.loads(good)
     assert client.get("/checked", ("content-type", "application/json"), method="POST", body=bad).status == 400
 
 
@@ -316,14 +288,14 @@ def test_a_client_that_takes_little_holds_up_its_stream_only(served: Gateway, bo
 
     with Http2Client(served.port, windows=False) as client:
         client.raw(window_update(0, 100_000_000))
-        before = resident_bytes(served)
+        before = served.resident_bytes()
         stream = client.request("/flood")
         while len(client.answers.get(stream, client.answers[stream]).body) < 65535:
             assert client.read()
         assert client.get("/echo").status == 200  # its own window is open
         assert not sent.wait(0.3)
         assert len(client.answers[stream].body) == 65535
-        assert resident_bytes(served) - before < 8_000_000
+        assert served.resident_bytes() - before < 8_000_000
         client.raw(window_update(stream, 100_000_000))
         answer = client.wait(stream)
         assert len(answer.body) == 300 * len(BLOCK)

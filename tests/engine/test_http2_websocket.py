@@ -72,13 +72,6 @@ def wait_for(said: list[Any], count: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[WebSocketServer]:
-    one = WebSocketServer()
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope="module")
 def raw() -> Iterator[RawUpstream]:
     one = RawUpstream(play)
     yield one
@@ -109,15 +102,11 @@ def configuration(server: str, raw: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, server: WebSocketServer, raw: RawUpstream) -> Iterator[Gateway]:
-    one = Gateway(
-        tmp_path_factory.mktemp("http2-websocket"),
-        configuration(server.address, raw.address),
+def served(websocket_server: WebSocketServer, raw: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
+    return module_gateway(
+        configuration(websocket_server.address, raw.address),
         {"nginx_config": {"http": {"access_log_format": '$http2 "$request" $status $upstream_status'}}},
     )
-    yield one
-    assert "internal error" not in one.log
-    assert one.stop() == 0
 
 
 @pytest.fixture
@@ -167,13 +156,13 @@ def test_messages_of_every_size_and_many_streams_at_once(client: Http2Client) ->
         assert one.close_code == 1000
 
 
-def test_the_handshake_on_both_sides(served: Gateway, client: Http2Client, server: WebSocketServer) -> None:
+def test_the_handshake_on_both_sides(served: Gateway, client: Http2Client, websocket_server: WebSocketServer) -> None:
     lines = ("x-mine", "1"), ("origin", "http://a.example"), ("sec-websocket-key", "mine"), ("cookie", "a=1")
     one = opened(client, "/ws/echo?q=1", *lines)
     assert one.answer.header("sec-websocket-accept") is None
     assert one.answer.header("connection") is None
     assert one.answer.header("upgrade") is None
-    head = server.heads[-1]
+    head = websocket_server.heads[-1]
     assert head.path == "/ws/echo?q=1"
     assert head.headers["Upgrade"] == "websocket"
     assert head.headers["Connection"] == "upgrade"
@@ -313,16 +302,16 @@ def test_the_end_of_the_connection_ends_all_of_them(served: Gateway) -> None:
 
 
 def test_only_the_end_of_its_route_closes_one(
-    served: Gateway, client: Http2Client, server: WebSocketServer, raw: RawUpstream
+    served: Gateway, client: Http2Client, websocket_server: WebSocketServer, raw: RawUpstream
 ) -> None:
     kept, gone = opened(client, "/ws/echo"), opened(client, "/gone/echo")
-    resources = configuration(server.address, raw.address)
+    resources = configuration(websocket_server.address, raw.address)
     resources["routes"] = [one for one in resources["routes"] if one["id"] != "gone"]
     served.reload(resources)
     assert gone.wait_end().reset == CANCEL
     kept.send("still here")
     assert kept.receive() == b"still here"
-    served.reload(configuration(server.address, raw.address))
+    served.reload(configuration(websocket_server.address, raw.address))
 
 
 # ---- what isn't one
@@ -400,9 +389,11 @@ def test_frames_of_the_protocol_on_such_a_stream(served: Gateway) -> None:
 
 
 def test_a_worker_that_drains_says_goodbye(
-    tmp_path: Path, gateway: Callable[..., Gateway], server: WebSocketServer, raw: RawUpstream
+    tmp_path: Path, gateway: Callable[..., Gateway], websocket_server: WebSocketServer, raw: RawUpstream
 ) -> None:
-    one = gateway(configuration(server.address, raw.address), {"nginx_config": {"worker_shutdown_timeout": "1s"}})
+    one = gateway(
+        configuration(websocket_server.address, raw.address), {"nginx_config": {"worker_shutdown_timeout": "1s"}}
+    )
     with Http2Client(one.port) as client:
         looked_at = opened(client, "/limited/echo")
         plain = opened(client, "/ws/echo")
@@ -414,10 +405,10 @@ def test_a_worker_that_drains_says_goodbye(
 
 
 def test_over_tls(
-    gateway: Callable[..., Gateway], server: WebSocketServer, raw: RawUpstream, certificates: Certificates
+    gateway: Callable[..., Gateway], websocket_server: WebSocketServer, raw: RawUpstream, certificates: Certificates
 ) -> None:
     port = free_port()
-    resources = configuration(server.address, raw.address)
+    resources = configuration(websocket_server.address, raw.address)
     resources["ssls"] = [{"id": "1", "sni": "localhost", **certificates.server.texts}]
     gateway(resources, {"apisix": {"ssl": {"enable": True, "listen": [{"ip": "127.0.0.1", "port": port}]}}})
     context = ssl.create_default_context(cafile=str(certificates.ca.cert))

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.certificates import Certificates
-from tests.servers.gateway import Gateway
-from tests.servers.http3 import Http3Peer, http3, http3_gateway
+from tests.servers.http3 import Http3Gateway, Http3Peer, http3_gateway
 from tests.servers.raw import Message, RawConnection, RawUpstream, response
 from tests.servers.switchboard import Switchboard
 
@@ -19,40 +17,26 @@ EXCESSIVE_LOAD = 0x107
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Switchboard]:
-    server = Switchboard()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iterator[tuple[Gateway, int, Certificates]]:
-    directory = tmp_path_factory.mktemp("http3")
-    certificates = Certificates(directory / "certificates")
-    echo = RawUpstream()
+def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard, echo: RawUpstream) -> Iterator[Http3Gateway]:
     resources = {
-        "ssls": [{"id": "a", "sni": "localhost", **certificates.server.texts}],
         "routes": [
             {"id": "echo", "uri": "/echo*", "upstream": {"nodes": {echo.address: 1}}},
             {"id": "all", "uri": "/*", "upstream": {"nodes": {board.address: 1}}},
         ],
     }
-    server, port = http3_gateway(directory / "gateway", resources)
-    yield server, port, certificates
-    assert "internal error" not in server.log
-    assert server.stop() == 0
-    echo.stop()
+    with http3_gateway(tmp_path_factory.mktemp("http3"), resources) as one:
+        yield one
 
 
-def play(served: Any, script: Any) -> None:
+def play(served: Http3Gateway, script: Any) -> None:
     async def whole() -> None:
-        async with http3(served[1], served[2].ca.cert) as peer:
+        async with served.connect() as peer:
             await script(peer)
 
     asyncio.run(whole())
 
 
-def test_many_requests_at_once_out_of_order(served: Any, board: Switchboard) -> None:
+def test_many_requests_at_once_out_of_order(served: Http3Gateway, board: Switchboard) -> None:
     go = threading.Event()
 
     @board.on("/slow")
@@ -73,7 +57,7 @@ def test_many_requests_at_once_out_of_order(served: Any, board: Switchboard) -> 
     play(served, script)
 
 
-def test_a_cancelled_request_ends_at_its_upstream(served: Any, board: Switchboard) -> None:
+def test_a_cancelled_request_ends_at_its_upstream(served: Http3Gateway, board: Switchboard) -> None:
     came, gone = threading.Event(), threading.Event()
 
     @board.on("/cancelled")
@@ -94,7 +78,9 @@ def test_a_cancelled_request_ends_at_its_upstream(served: Any, board: Switchboar
     play(served, script)
 
 
-def test_requests_that_are_taken_back_again_and_again_end_the_connection(served: Any, board: Switchboard) -> None:
+def test_requests_that_are_taken_back_again_and_again_end_the_connection(
+    served: Http3Gateway, board: Switchboard
+) -> None:
     @board.on("/taken-back")
     def _(up: RawConnection, head: Message) -> None:
         up.read_head()
@@ -115,10 +101,10 @@ def test_requests_that_are_taken_back_again_and_again_end_the_connection(served:
         assert peer.closed_with.error_code == EXCESSIVE_LOAD
 
     play(served, script)
-    assert "rapid reset" in served[0].log
+    assert "rapid reset" in served.gateway.log
 
 
-def test_webtransport_and_pushes_are_refused(served: Any) -> None:
+def test_webtransport_and_pushes_are_refused(served: Http3Gateway) -> None:
     async def script(peer: Http3Peer) -> None:
         stream = peer._quic.get_next_available_stream_id()
         peer._quic.send_stream_data(stream, b"\x40\x41\x00hello")  # the frame WEBTRANSPORT_STREAM

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.certificates import Certificates
-from tests.servers.gateway import Gateway
-from tests.servers.http3 import Answer, Http3Peer, http3, http3_gateway
+from tests.servers.http3 import Answer, Http3Gateway, Http3Peer, http3_gateway
 from tests.servers.raw import Message, RawConnection, RawUpstream, response
 from tests.servers.switchboard import Switchboard, body_of
 
@@ -22,21 +20,8 @@ BLOCK = bytes(range(256)) * 256
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Switchboard]:
-    server = Switchboard()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def served(
-    tmp_path_factory: pytest.TempPathFactory, board: Switchboard
-) -> Iterator[tuple[Gateway, int, Certificates, RawUpstream]]:
-    directory = tmp_path_factory.mktemp("http3")
-    certificates = Certificates(directory / "certificates")
-    echo = RawUpstream()
+def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard, echo: RawUpstream) -> Iterator[Http3Gateway]:
     resources = {
-        "ssls": [{"id": "a", "sni": "localhost", **certificates.server.texts}],
         "consumers": [{"username": "jack", "plugins": {"key-auth": {"key": "secret"}}}],
         "routes": [
             {"id": "echo", "uri": "/echo*", "upstream": {"nodes": {echo.address: 1}}},
@@ -60,20 +45,17 @@ def served(
         ],
     }
     config = {"nginx_config": {"http": {"client_max_body_size": "0", "access_log_format": '"$request" $status'}}}
-    server, port = http3_gateway(directory / "gateway", resources, config)
-    yield server, port, certificates, echo
-    assert "internal error" not in server.log
-    assert server.stop() == 0
-    echo.stop()
+    with http3_gateway(tmp_path_factory.mktemp("http3"), resources, config) as one:
+        yield one
 
 
 @pytest.fixture
-def play(served: tuple[Gateway, int, Certificates, RawUpstream]) -> Any:
+def play(served: Http3Gateway) -> Any:
     """Runs a coroutine function with a connection."""
 
     def run(script: Any) -> Any:
         async def whole() -> Any:
-            async with http3(served[1], served[2].ca.cert) as peer:
+            async with served.connect() as peer:
                 return await script(peer)
 
         return asyncio.run(whole())
@@ -89,7 +71,7 @@ def get(play: Any, path: str, *fields: tuple[str, str], **options: Any) -> Answe
     return answer
 
 
-def test_a_request_reaches_an_upstream_of_http_1(served: Any, play: Any) -> None:
+def test_a_request_reaches_an_upstream_of_http_1(served: Http3Gateway, play: Any) -> None:
     answer = get(
         play, "/echo/a%20b?x=1", ("x-one", "1"), ("cookie", "a=1"), ("cookie", "b=2"), authority="shop.example"
     )
@@ -103,9 +85,9 @@ def test_a_request_reaches_an_upstream_of_http_1(served: Any, play: Any) -> None
     assert fields["cookie"] == "a=1; b=2"
     assert fields["x-forwarded-for"] == "127.0.0.1"
     assert fields["x-forwarded-proto"] == "https"
-    assert fields["x-forwarded-port"] == str(served[1])
+    assert fields["x-forwarded-port"] == str(served.port)
     assert "transfer-encoding" not in fields
-    assert '"GET /echo/a%20b?x=1 HTTP/3.0" 200' in served[0].access_log(1)
+    assert '"GET /echo/a%20b?x=1 HTTP/3.0" 200' in served.gateway.access_log(1)
 
 
 def test_routes_plugins_and_variables(play: Any) -> None:
@@ -245,8 +227,8 @@ PSEUDO = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"),
         (PSEUDO, [("content-length", "0"), ("content-length", "0")]),
     ],
 )
-def test_malformed_requests(play: Any, served: Any, pseudo: Any, fields: Any) -> None:
-    before = len(served[3].requests_seen)
+def test_malformed_requests(play: Any, echo: RawUpstream, pseudo: Any, fields: Any) -> None:
+    before = len(echo.requests_seen)
 
     async def script(peer: Http3Peer) -> tuple[Answer, int | None]:
         answer = await peer.get("", *fields, pseudo=pseudo)
@@ -255,11 +237,11 @@ def test_malformed_requests(play: Any, served: Any, pseudo: Any, fields: Any) ->
     answer, closed_with = play(script)
     assert not answer.heads
     assert MESSAGE_ERROR in (answer.reset, closed_with)
-    assert len(served[3].requests_seen) == before
+    assert len(echo.requests_seen) == before
 
 
-def test_a_body_longer_than_announced_is_no_second_request(play: Any, served: Any) -> None:
-    before = served[3].requests_seen.count(b"smuggled")
+def test_a_body_longer_than_announced_is_no_second_request(play: Any, echo: RawUpstream) -> None:
+    before = echo.requests_seen.count(b"smuggled")
 
     async def script(peer: Http3Peer) -> None:
         stream = peer.request("/echo", ("content-length", "3"), method="POST", last=False)
@@ -269,7 +251,7 @@ def test_a_body_longer_than_announced_is_no_second_request(play: Any, served: An
         assert not answer.heads
 
     play(script)
-    assert served[3].requests_seen.count(b"smuggled") == before
+    assert echo.requests_seen.count(b"smuggled") == before
 
 
 def test_heads_that_are_too_large(play: Any) -> None:

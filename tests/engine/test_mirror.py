@@ -44,13 +44,6 @@ class Target:
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[RawUpstream]:
-    one = RawUpstream()
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
     one = Target()
     yield one
@@ -59,19 +52,10 @@ def target() -> Iterator[Target]:
 
 
 @pytest.fixture(scope="module")
-def grpc_target() -> Iterator[GrpcServer]:
-    one = GrpcServer()
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope="module")
-def served(
-    tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream, target: Target, grpc_target: GrpcServer
-) -> Iterator[Gateway]:
+def served(echo: RawUpstream, target: Target, greeter: GrpcServer, module_gateway: Callable[..., Gateway]) -> Gateway:
     def route(id: str, host: str, conf: dict[str, Any], **more: Any) -> dict[str, Any]:
         plugins = {"proxy-mirror": {"host": host, **conf}, **more.pop("plugins", {})}
-        nodes = {"scheme": more.pop("scheme", "http"), "nodes": more.pop("nodes", {upstream.address: 1})}
+        nodes = {"scheme": more.pop("scheme", "http"), "nodes": more.pop("nodes", {echo.address: 1})}
         return {"id": id, "uri": f"/{id}/*", "plugins": plugins, "upstream": {**nodes, **more}}
 
     to = f"http://{target.server.address}"
@@ -85,19 +69,15 @@ def served(
         route("held", to, {"max_body_size": 1000}, plugins={"proxy-control": {}}),
         route("two", to, {"max_concurrent": 2}),
         route("down", f"http://127.0.0.1:{free_port()}", {}),
-        route("retried", to, {}, nodes={f"127.0.0.1:{free_port()}": 1, upstream.address: 1}),
+        route("retried", to, {}, nodes={f"127.0.0.1:{free_port()}": 1, echo.address: 1}),
         route("failed", to, {}, nodes={f"127.0.0.1:{free_port()}": 1}, retries=2, pass_host="node"),
-        route(SERVICE, f"grpc://{grpc_target.address}", {}, scheme="grpc", nodes={grpc_target.address: 1}),
+        route(SERVICE, f"grpc://{greeter.address}", {}, scheme="grpc", nodes={greeter.address: 1}),
         route(
-            "web", f"grpc://{grpc_target.address}", {}, plugins={"grpc-web": {}}, scheme="grpc",
-            nodes={grpc_target.address: 1},
+            "web", f"grpc://{greeter.address}", {}, plugins={"grpc-web": {}}, scheme="grpc",
+            nodes={greeter.address: 1},
         ),
     ]  # fmt: skip
-    one = Gateway(tmp_path_factory.mktemp("mirror"), {"routes": routes})
-    yield one
-    assert one.stop() == 0
-    assert "Traceback" not in one.log
-    assert "internal error" not in one.log
+    return module_gateway({"routes": routes})
 
 
 def counted(served: Gateway, holder: str, result: str) -> int:
@@ -254,20 +234,20 @@ def test_a_body_that_comes_after_all_tries_failed(served: Gateway, target: Targe
     assert (copy.header("host") or "").startswith("127.0.0.1:")
 
 
-def test_grpc(served: Gateway, grpc_target: GrpcServer) -> None:
+def test_grpc(served: Gateway, greeter: GrpcServer) -> None:
     body = framed(messages().HelloRequest(name="you"))
     grpc_headers = (("content-type", "application/grpc"), ("te", "trailers"))
     with Http2Client(served.port) as client:
         stream = client.request(f"/{SERVICE}/SayHello", *grpc_headers, method="POST", body=body)
         assert ("grpc-status", "0") in client.wait(stream).trailers
-    grpc_target.wait_called("SayHello", 2)
+    greeter.wait_called("SayHello", 2)
     with served.client() as plain:
         headers = [("Content-Type", "application/grpc-web+proto")]
         assert plain.request("POST", f"/web/{SERVICE}/SayHello", headers, body).status == 200
-    grpc_target.wait_called("SayHello", 4)
+    greeter.wait_called("SayHello", 4)
 
 
-def test_over_tls_and_in_config_yaml(tmp_path: Path, upstream: RawUpstream) -> None:
+def test_over_tls_and_in_config_yaml(tmp_path: Path, echo: RawUpstream) -> None:
     pair = Certificates(tmp_path / "certificates").server
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.cert, pair.key)
@@ -275,7 +255,7 @@ def test_over_tls_and_in_config_yaml(tmp_path: Path, upstream: RawUpstream) -> N
     conf = {"host": f"https://127.0.0.1:{secure.server.port}"}
     silent = socket.create_server(("127.0.0.1", 0))
     conf_silent = {"host": f"http://127.0.0.1:{silent.getsockname()[1]}"}
-    nodes = {"nodes": {upstream.address: 1}}
+    nodes = {"nodes": {echo.address: 1}}
     routes = [
         {"id": "tls", "uri": "/tls", "plugins": {"proxy-mirror": conf}, "upstream": nodes},
         {"id": "silent", "uri": "/silent", "plugins": {"proxy-mirror": conf_silent}, "upstream": nodes},

@@ -17,12 +17,6 @@ Start = Callable[..., RawUpstream]
 KEY = "routes/r#upstream"
 
 
-@pytest.fixture(scope="module")
-def stand() -> Iterator[InProcess]:
-    with engine_in_process() as one:
-        yield one
-
-
 @pytest.fixture
 def nodes(raw_upstream: Start) -> dict[str, RawUpstream]:
     return {name: raw_upstream(answers(response(name.encode()))) for name in "abc"}

@@ -6,7 +6,7 @@ import shutil
 import signal
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,13 @@ LOCAL = build_proxy_header(2, None, 0, None, 0)
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[RawUpstream]:
-    one = RawUpstream()
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope="module")
 def port() -> int:
     return free_port()
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream, port: int) -> Iterator[Gateway]:
-    behind = {"nodes": {upstream.address: 1}}
+def served(echo: RawUpstream, port: int, module_gateway: Callable[..., Gateway]) -> Gateway:
+    behind = {"nodes": {echo.address: 1}}
     variables = ("addr", "port", "server_addr", "server_port")
     said = {f"X-{name.replace('_', '-')}": f"$proxy_protocol_{name}" for name in variables}
     resources = {
@@ -58,10 +51,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream, port
         "apisix": {"proxy_protocol": {"listen_http_port": port}},
         "nginx_config": {"http": {"access_log_format": LOG, "client_header_timeout": 1}},
     }
-    one = Gateway(tmp_path_factory.mktemp("proxy"), resources, config)
-    yield one
-    assert "internal error" not in one.log
-    assert one.stop() == 0
+    return module_gateway(resources, config)
 
 
 def account(answer: Message) -> dict[str, str]:
@@ -226,11 +216,11 @@ def test_haproxy_in_front(options: str, served: Gateway, port: int, tmp_path: Pa
         process.stop()
 
 
-def test_a_port_changes_between_plain_and_proxy_by_sighup(tmp_path: Path, upstream: RawUpstream) -> None:
+def test_a_port_changes_between_plain_and_proxy_by_sighup(tmp_path: Path, echo: RawUpstream) -> None:
     changing, other = free_port(), free_port()
     plain = {"apisix": {"node_listen": [changing], "proxy_protocol": {"listen_http_port": other}}}
     proxied = {"apisix": {"node_listen": [other], "proxy_protocol": {"listen_http_port": changing}}}
-    route = {"routes": [{"uri": "/*", "upstream": {"nodes": {upstream.address: 1}}}]}
+    route = {"routes": [{"uri": "/*", "upstream": {"nodes": {echo.address: 1}}}]}
     server = Gateway(tmp_path / "changing", route, plain)
 
     def source(header: bytes) -> str | None:

@@ -1,8 +1,7 @@
 """Limits on what a client may take in time and size: 408, 414, 431, 413, each with the connection closed."""
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -17,18 +16,9 @@ bascule: {max_uri_bytes: 4k, max_head_bytes: 8k, max_header_fields: 50}
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[RawUpstream]:
-    server = RawUpstream()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream) -> Iterator[Gateway]:
-    routes = {"routes": [{"id": "all", "uri": "/*", "upstream": {"nodes": {upstream.address: 1}}}]}
-    server = Gateway(tmp_path_factory.mktemp("limits"), routes, CONFIG)
-    yield server
-    assert server.stop() == 0
+def served(echo: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
+    routes = {"routes": [{"id": "all", "uri": "/*", "upstream": {"nodes": {echo.address: 1}}}]}
+    return module_gateway(routes, CONFIG)
 
 
 def test_a_head_that_does_not_end_is_408(served: Gateway) -> None:
@@ -92,19 +82,19 @@ def test_a_connection_that_never_asks_is_closed(served: Gateway) -> None:
     ids=["uri", "uri-endless", "field", "field-endless", "fields", "body", "body-expect"],
 )
 def test_what_is_too_big_is_refused_before_it_is_forwarded(
-    status: int, head: bytes, served: Gateway, upstream: RawUpstream
+    status: int, head: bytes, served: Gateway, echo: RawUpstream
 ) -> None:
-    before = upstream.requests_seen
+    before = echo.requests_seen
     with served.client() as client:
         client.send(head)
         assert client.read_response().status == status
         # At once, or when the rest of the body, read only to keep the connection, doesn't come within its time.
         assert client.is_closed(timeout_s=5)
-    assert upstream.requests_seen == before
+    assert echo.requests_seen == before
 
 
-def test_a_chunked_body_is_cut_where_the_limit_is_reached(served: Gateway, upstream: RawUpstream) -> None:
-    before = len(upstream.requests_seen)
+def test_a_chunked_body_is_cut_where_the_limit_is_reached(served: Gateway, echo: RawUpstream) -> None:
+    before = len(echo.requests_seen)
     with served.client() as client:
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.send(b"1000\r\n" + b"a" * 4096 + b"\r\n")
@@ -114,7 +104,7 @@ def test_a_chunked_body_is_cut_where_the_limit_is_reached(served: Gateway, upstr
         except ConnectionError:
             pass
         assert b"HTTP/1.1 413 " in client.read_to_end()
-    new = upstream.requests_seen[before:]
+    new = echo.requests_seen[before:]
     assert b"\r\n0\r\n\r\n" not in new
 
 
@@ -132,8 +122,7 @@ def test_a_stalled_reader_holds_memory_flat(
 
     upstream = raw_upstream(endless)
     server = gateway({"routes": [{"id": "all", "uri": "/*", "upstream": {"nodes": {upstream.address: 1}}}]})
-    pid = server.worker_pids()[0]
-    before = resident_bytes(pid)
+    before = server.resident_bytes()
     clients = [server.client(receive_buffer=16384) for _ in range(20)]
     for client in clients:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -141,13 +130,9 @@ def test_a_stalled_reader_holds_memory_flat(
         client.read_exactly(1000)
     upstream.wait_connections(20)
     time.sleep(1)  # the time in which an unbounded buffer would fill
-    assert resident_bytes(pid) - before < 20 * 1_000_000
+    assert server.resident_bytes() - before < 20 * 1_000_000
     for client in clients:
         client.close()
-
-
-def resident_bytes(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
 def test_a_slow_upload_is_streamed_not_held(

@@ -2,7 +2,7 @@
 byte of it reaches the upstream. RFC 9112 sections 2.2, 3, 5, 6, 7 and 11.2; RFC 9110 sections 5.5, 7.2 and 8.6."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -241,18 +241,9 @@ CHUNKS = {
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[RawUpstream]:
-    server = RawUpstream()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream) -> Iterator[Gateway]:
-    routes = {"routes": [{"id": "all", "uri": "/*", "upstream": {"nodes": {upstream.address: 1}}}]}
-    server = Gateway(tmp_path_factory.mktemp("smuggling"), routes)
-    yield server
-    assert server.stop() == 0
+def served(echo: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
+    routes = {"routes": [{"id": "all", "uri": "/*", "upstream": {"nodes": {echo.address: 1}}}]}
+    return module_gateway(routes)
 
 
 def answered(client: RawClient) -> list[int]:
@@ -266,37 +257,37 @@ def answered(client: RawClient) -> list[int]:
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_an_ambiguous_head_is_refused_and_nothing_forwarded(name: str, served: Gateway, upstream: RawUpstream) -> None:
-    before = upstream.requests_seen
+def test_an_ambiguous_head_is_refused_and_nothing_forwarded(name: str, served: Gateway, echo: RawUpstream) -> None:
+    before = echo.requests_seen
     with served.client() as client:
         client.send(HEADS[name])
         assert answered(client) == [400]
-    assert upstream.requests_seen == before
+    assert echo.requests_seen == before
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_it_is_refused_behind_a_good_request_too(name: str, served: Gateway, upstream: RawUpstream) -> None:
+def test_it_is_refused_behind_a_good_request_too(name: str, served: Gateway, echo: RawUpstream) -> None:
     """Pipelined behind a good request in one segment: that one is served, the other never seen by the upstream."""
     with served.client() as client:
-        before = len(upstream.requests_seen)
+        before = len(echo.requests_seen)
         client.send(get(b"X-Good: yes\r\n") + HEADS[name])
         assert answered(client) == [200, 400]
-    new = upstream.requests_seen[before:]
+    new = echo.requests_seen[before:]
     assert new.count(b" /up HTTP/1.1\r\n") == 1
     assert b"smuggled" not in new
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_it_is_refused_byte_by_byte_too(name: str, served: Gateway, upstream: RawUpstream) -> None:
+def test_it_is_refused_byte_by_byte_too(name: str, served: Gateway, echo: RawUpstream) -> None:
     """The head dribbled over two segments, cut in the middle."""
-    before = upstream.requests_seen
+    before = echo.requests_seen
     head = HEADS[name]
     middle = len(head) // 2
     with served.client() as client:
         with contextlib.suppress(ConnectionError):  # refused on the first half already
             client.send(head[:middle], head[middle:])
         assert answered(client) in ([400], [])
-    assert upstream.requests_seen == before
+    assert echo.requests_seen == before
 
 
 # What isn't ambiguous and isn't served either: the answer tells what is the matter.
@@ -317,14 +308,14 @@ TOLD = {
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_what_is_not_served_is_told(name: str, served: Gateway, upstream: RawUpstream) -> None:
-    before = upstream.requests_seen
+def test_what_is_not_served_is_told(name: str, served: Gateway, echo: RawUpstream) -> None:
+    before = echo.requests_seen
     message, status = TOLD[name]
     with served.client() as client:
         with contextlib.suppress(ConnectionError):
             client.send(message)
         assert client.read_response().status == status
-    assert upstream.requests_seen == before
+    assert echo.requests_seen == before
 
 
 KEPT = ("Host", "Content-Length", "Content-Type", "Authorization", "Cookie", "X-Forwarded-For", "X-Real-IP", "Expect")
@@ -354,26 +345,26 @@ def test_one_empty_line_before_a_request_is_no_request(served: Gateway) -> None:
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_a_path_that_has_no_normal_form_is_refused(name: str, served: Gateway, upstream: RawUpstream) -> None:
-    before = upstream.requests_seen
+def test_a_path_that_has_no_normal_form_is_refused(name: str, served: Gateway, echo: RawUpstream) -> None:
+    before = echo.requests_seen
     with served.client() as client:
         client.send(PATHS[name])
         assert client.read_response().status == 400
-    assert upstream.requests_seen == before
+    assert echo.requests_seen == before
 
 
 @pytest.mark.parametrize("name", CHUNKS)
-def test_a_bad_chunk_is_refused_and_never_completes_upstream(name: str, served: Gateway, upstream: RawUpstream) -> None:
-    before = len(upstream.requests_seen)
+def test_a_bad_chunk_is_refused_and_never_completes_upstream(name: str, served: Gateway, echo: RawUpstream) -> None:
+    before = len(echo.requests_seen)
     with served.client() as client:
         client.send(CHUNKED + CHUNKS[name] + TAIL)
         assert answered(client) == [400]
-    new = upstream.requests_seen[before:]
+    new = echo.requests_seen[before:]
     assert b"smuggled" not in new
     assert b"\r\n0\r\n\r\n" not in new
 
 
-def test_after_all_that_the_gateway_serves(served: Gateway, upstream: RawUpstream) -> None:
+def test_after_all_that_the_gateway_serves(served: Gateway, echo: RawUpstream) -> None:
     with served.client() as client:
         assert client.request("GET", "/up").status == 200
         assert (
@@ -382,4 +373,4 @@ def test_after_all_that_the_gateway_serves(served: Gateway, upstream: RawUpstrea
             ).status
             == 200
         )
-    assert b"smuggled" not in upstream.requests_seen
+    assert b"smuggled" not in echo.requests_seen

@@ -1,7 +1,7 @@
 """Sticky sessions, in an engine of this process."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,17 +9,11 @@ import pytest
 from bascule.engine.sticky import StickySessions, sticky_key
 from bascule.model.sticky import Sticky
 from bascule.snapshot.compiled_upstream import CompiledUpstream, Node
-from tests.engine.in_process import InProcess, engine_in_process
+from tests.engine.in_process import InProcess
 from tests.servers.raw import Message, RawConnection, RawUpstream, answers, response
 
 Start = Callable[..., RawUpstream]
 KEY = "routes/r#upstream"
-
-
-@pytest.fixture(scope="module")
-def stand() -> Iterator[InProcess]:
-    with engine_in_process() as one:
-        yield one
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -26,11 +26,8 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    server = Gateway(tmp_path_factory.mktemp("upstream"))
-    yield Bench(server)
-    assert "internal error" not in server.log
-    assert server.stop() == 0
+def bench(module_gateway: Callable[..., Gateway]) -> Bench:
+    return Bench(module_gateway())
 
 
 def get(bench: Bench, times: int = 1, method: str = "GET", body: bytes = b"") -> list[int]:

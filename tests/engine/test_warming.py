@@ -1,7 +1,7 @@
 """Slow starts, with a clock that the test moves."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from bascule.engine.node_states import NodeStates
 from bascule.model.slow_start import SlowStart
 from bascule.snapshot.compiled_upstream import CompiledUpstream, Node
-from tests.engine.in_process import InProcess, engine_in_process
+from tests.engine.in_process import InProcess
 from tests.servers.raw import RawUpstream, answers, response
 
 KEY = "upstreams/1"
@@ -121,12 +121,6 @@ def test_who_is_ejected_again_begins_again(clock: Clock, states: NodeStates) -> 
         assert warming.nodes == {"b:80"}
     clock.move(2)
     assert warming.nodes == frozenset()
-
-
-@pytest.fixture(scope="module")
-def stand() -> Iterator[InProcess]:
-    with engine_in_process() as one:
-        yield one
 
 
 def test_in_an_engine(stand: InProcess, raw_upstream: Callable[..., RawUpstream]) -> None:

@@ -1,10 +1,9 @@
 """WebSockets through the gateway, with a real client and a real server on both ends of a tunnel."""
 
 import asyncio
-import os
 import random
 import struct
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -15,13 +14,6 @@ from tests.servers.gateway import Gateway
 from tests.servers.websocket_server import WebSocketServer
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[WebSocketServer]:
-    one = WebSocketServer()
-    yield one
-    one.stop()
 
 
 def configuration(address: str, **more: object) -> dict[str, Any]:
@@ -51,11 +43,8 @@ def configuration(address: str, **more: object) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, server: WebSocketServer) -> Iterator[Gateway]:
-    one = Gateway(tmp_path_factory.mktemp("websocket"), configuration(server.address))
-    yield one
-    assert "internal error" not in one.log
-    assert one.stop() == 0
+def served(websocket_server: WebSocketServer, module_gateway: Callable[..., Gateway]) -> Gateway:
+    return module_gateway(configuration(websocket_server.address))
 
 
 def url(served: Gateway, path: str) -> str:
@@ -133,12 +122,12 @@ def test_a_greeting_that_comes_with_the_handshake_is_not_lost(served: Gateway) -
     play(script())
 
 
-def test_the_handshake_as_the_upstream_sees_it(served: Gateway, server: WebSocketServer) -> None:
+def test_the_handshake_as_the_upstream_sees_it(served: Gateway, websocket_server: WebSocketServer) -> None:
     async def script() -> None:
         options: dict[str, Any] = {"additional_headers": {"X-Mine": "1"}, "origin": "http://a.example"}
         async with dial(served, "/ws/echo?q=1", **options):
             pass
-        head = server.heads[-1]
+        head = websocket_server.heads[-1]
         assert head.path == "/ws/echo?q=1"
         assert head.headers["Upgrade"].lower() == "websocket"
         assert head.headers["Connection"].lower() == "upgrade"
@@ -189,22 +178,16 @@ def test_a_hundred_at_once(served: Gateway) -> None:
 
 
 def test_a_reader_that_stalls_holds_the_memory_flat(served: Gateway) -> None:
-    (worker,) = served.worker_pids()
-
-    def resident_bytes() -> int:
-        with open(f"/proc/{worker}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
     async def script() -> None:
         block = b"x" * MIB
         async with dial(served, "/ws/echo", compression=None, max_queue=1) as socket:
             await socket.send(block)
             assert await socket.recv() == block
-            before = resident_bytes()
+            before = served.resident_bytes()
             sent = asyncio.ensure_future(_send_all(socket, [block] * 100))
             await asyncio.wait({sent}, timeout=0.5)
             assert not sent.done()  # all buffers between are full
-            assert resident_bytes() - before < 4 * MIB
+            assert served.resident_bytes() - before < 4 * MIB
             for _ in range(100):
                 assert await socket.recv() == block
             await sent
@@ -232,12 +215,14 @@ def test_a_silent_one_is_closed_after_the_read_timeout_and_pings_keep_it(served:
     play(script())
 
 
-def test_only_the_end_of_its_route_closes_one(served: Gateway, server: WebSocketServer) -> None:
+def test_only_the_end_of_its_route_closes_one(served: Gateway, websocket_server: WebSocketServer) -> None:
     async def script() -> None:
         async with dial(served, "/ws/echo") as kept, dial(served, "/gone/echo") as gone:
-            resources = configuration(server.address)
+            resources = configuration(websocket_server.address)
             resources["routes"][0]["desc"] = "the same route, edited"
-            resources["routes"].append({"id": "new", "uri": "/new", "upstream": {"nodes": {server.address: 1}}})
+            resources["routes"].append(
+                {"id": "new", "uri": "/new", "upstream": {"nodes": {websocket_server.address: 1}}}
+            )
             await asyncio.to_thread(served.reload, resources)
             for socket in (kept, gone):
                 await socket.send("still here")
@@ -252,13 +237,15 @@ def test_only_the_end_of_its_route_closes_one(served: Gateway, server: WebSocket
             await asyncio.to_thread(served.reload, resources)
             with pytest.raises(ConnectionClosedError):
                 await kept.recv()
-        await asyncio.to_thread(served.reload, configuration(server.address))
+        await asyncio.to_thread(served.reload, configuration(websocket_server.address))
 
     play(script())
 
 
-def test_what_it_sent_is_logged_once_it_is_over(gateway: Callable[..., Gateway], server: WebSocketServer) -> None:
-    one = gateway(configuration(server.address))
+def test_what_it_sent_is_logged_once_it_is_over(
+    gateway: Callable[..., Gateway], websocket_server: WebSocketServer
+) -> None:
+    one = gateway(configuration(websocket_server.address))
 
     async def script() -> None:
         async with dial(one, "/ws/echo", compression=None) as socket:

@@ -109,50 +109,43 @@ def play_raw(connection: RawConnection) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[WebSocketServer]:
-    one = WebSocketServer()
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope="module")
 def raw() -> Iterator[RawUpstream]:
     one = RawUpstream(play_raw)
     yield one
     one.stop()
 
 
-def resources(server: WebSocketServer, raw: RawUpstream, mark: str = "old") -> dict[str, Any]:
+def resources(websocket_server: WebSocketServer, raw: RawUpstream, mark: str = "old") -> dict[str, Any]:
     small = {"payload": "message", "max_bytes": 1000}
     limits = {"idle_timeout": 1, "ping_interval": 0.3}
     return {
         "services": [{"id": "s", "enable_websocket": True, "websocket": {"max_lifetime": 1}}],
         "routes": [
-            route("message", server.address, plugins={"actor": {"payload": "message", "mark": mark}}),
-            route("frame", server.address, plugins={"actor": {"payload": "frame"}}),
-            route("heads", server.address, plugins={"heads": {}}),
-            route("both", server.address, plugins={"heads": {}, "actor": {}}),
-            route("small", server.address, plugins={"actor": small}),
+            route("message", websocket_server.address, plugins={"actor": {"payload": "message", "mark": mark}}),
+            route("frame", websocket_server.address, plugins={"actor": {"payload": "frame"}}),
+            route("heads", websocket_server.address, plugins={"heads": {}}),
+            route("both", websocket_server.address, plugins={"heads": {}, "actor": {}}),
+            route("small", websocket_server.address, plugins={"actor": small}),
             route("raw-message", raw.address, plugins={"actor": {}}),
             route("raw-frame", raw.address, plugins={"actor": {"payload": "frame"}}),
             route("raw-heads", raw.address, plugins={"heads": {}}),
-            route("idle", server.address, websocket={"idle_timeout": 1}),
-            route("ping", server.address, websocket=limits),
+            route("idle", websocket_server.address, websocket={"idle_timeout": 1}),
+            route("ping", websocket_server.address, websocket=limits),
             route("raw-ping", raw.address, websocket=limits),
-            {**route("life", server.address), "service_id": "s"},
-            route("gone", server.address, plugins={"heads": {}}),
+            {**route("life", websocket_server.address), "service_id": "s"},
+            route("gone", websocket_server.address, plugins={"heads": {}}),
         ],
     }
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, server: WebSocketServer, raw: RawUpstream) -> Iterator[Gateway]:
-    directory = tmp_path_factory.mktemp("frames")
-    (directory / "frames.py").write_text(PLUGINS)
-    one = Gateway(directory, resources(server, raw), {"bascule": {"plugins": ["frames.py"]}})
-    yield one
-    assert "internal error at" not in one.log
-    assert one.stop() == 0
+def served(websocket_server: WebSocketServer, raw: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
+    return module_gateway(
+        resources(websocket_server, raw),
+        {"bascule": {"plugins": ["frames.py"]}},
+        files={"frames.py": PLUGINS},
+        expected=("internal error", "Traceback"),
+    )
 
 
 def dial(served: Gateway, path: str, **options: Any) -> connect:
@@ -413,12 +406,12 @@ def test_the_upstream_that_agrees_to_what_nobody_asked_for(served: Gateway) -> N
         assert socket.answer.status == 502
 
 
-def test_extensions_stay_out_where_payloads_are_looked_at(served: Gateway, server: WebSocketServer) -> None:
+def test_extensions_stay_out_where_payloads_are_looked_at(served: Gateway, websocket_server: WebSocketServer) -> None:
     async def script() -> None:
         for path, agreed in (("/message/echo", False), ("/idle/echo", True)):
             async with dial(served, path, compression="deflate") as socket:
                 assert bool(socket.protocol.extensions) == agreed
-                assert ("Sec-WebSocket-Extensions" in server.heads[-1].headers) == agreed
+                assert ("Sec-WebSocket-Extensions" in websocket_server.heads[-1].headers) == agreed
                 await socket.send("x" * 10_000)
                 assert await socket.recv() == "x" * 10_000
 
@@ -443,7 +436,7 @@ def test_an_upgrade_to_something_else_is_a_plain_request(served: Gateway, raw: R
     assert b"pgrade: other" not in raw.connections[-1].received
 
 
-def test_a_silent_one_is_told(served: Gateway, server: WebSocketServer) -> None:
+def test_a_silent_one_is_told(served: Gateway, websocket_server: WebSocketServer) -> None:
     async def script() -> None:
         async with dial(served, "/idle/echo") as socket:
             with pytest.raises(ConnectionClosed):
@@ -496,7 +489,7 @@ def test_who_does_not_answer_pings_is_closed(served: Gateway, raw: RawUpstream) 
         assert socket.is_closed()  # though no close frame has answered
 
 
-def test_hooks_are_those_of_the_beginning(served: Gateway, server: WebSocketServer, raw: RawUpstream) -> None:
+def test_hooks_are_those_of_the_beginning(served: Gateway, websocket_server: WebSocketServer, raw: RawUpstream) -> None:
     async def told(socket: Any) -> str:
         await socket.send("tell")
         return str(await socket.recv()).split()[4]
@@ -504,7 +497,7 @@ def test_hooks_are_those_of_the_beginning(served: Gateway, server: WebSocketServ
     async def script() -> None:
         async with dial(served, "/message/echo") as old, dial(served, "/gone/echo") as gone:
             assert await told(old) == "old"
-            changed = resources(server, raw, "new")
+            changed = resources(websocket_server, raw, "new")
             changed["routes"] = [one for one in changed["routes"] if one["id"] != "gone"]
             await asyncio.to_thread(served.reload, changed)
             assert await told(old) == "old"
@@ -514,7 +507,7 @@ def test_hooks_are_those_of_the_beginning(served: Gateway, server: WebSocketServ
                 await gone.recv()
             assert gone.close_code == 1001
             assert await told(old) == "old"
-        await asyncio.to_thread(served.reload, resources(server, raw))
+        await asyncio.to_thread(served.reload, resources(websocket_server, raw))
 
     play(script())
 

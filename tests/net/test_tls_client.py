@@ -4,7 +4,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +115,9 @@ def resources(up: Upstreams, *, strange: bool = False) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def served(upstreams: Upstreams, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def served(upstreams: Upstreams, module_gateway: Callable[..., Gateway]) -> Gateway:
     client = upstreams.authority.client.texts
-    server = Gateway(
-        tmp_path_factory.mktemp("gateway"),
-        resources(upstreams),
-        env={"CERT": client["cert"], "KEY": client["key"]},
-    )
-    yield server
-    server.stop()
+    return module_gateway(resources(upstreams), env={"CERT": client["cert"], "KEY": client["key"]})
 
 
 def get(served: Gateway, path: str, host: str = "a.test") -> tuple[int, dict[str, Any]]:

@@ -316,7 +316,7 @@ def versions() -> Iterator[dict[str, Version]]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, versions: dict[str, Version]) -> Iterator[Gateway]:
+def served(versions: dict[str, Version], module_gateway: Callable[..., Gateway]) -> Gateway:
     stable, canary = ({"nodes": {versions[name].server.address: 1}} for name in ("stable", "canary"))
     release = {
         "upstream_id": "canary",
@@ -327,9 +327,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, versions: dict[str, Version
         "upstreams": [{"id": "canary", **canary}],
         "routes": [{"id": "1", "uri": "/*", "upstream": stable, "plugins": {"canary-release": release}}],
     }
-    one = Gateway(tmp_path_factory.mktemp("gateway"), resources, workers=2)
-    yield one
-    assert one.stop() == 0
+    return module_gateway(resources, workers=2)
 
 
 def flood(served: Gateway, until: Callable[[], bool], timeout_s: float = 40) -> None:

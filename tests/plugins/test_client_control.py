@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,16 +29,9 @@ def test_announced_too_large() -> None:
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[RawUpstream]:
-    one = RawUpstream()
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream) -> Iterator[Gateway]:
+def served(echo: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
     def route(id: str, plugins: dict[str, Any]) -> dict[str, Any]:
-        return {"id": id, "uri": f"/{id}", "plugins": plugins, "upstream": {"nodes": {upstream.address: 1}}}
+        return {"id": id, "uri": f"/{id}", "plugins": plugins, "upstream": {"nodes": {echo.address: 1}}}
 
     routes = [
         route("small", {"client-control": {"max_body_size": 1000}}),
@@ -49,10 +42,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, upstream: RawUpstream) -> I
         route("held", {"client-control": {"max_body_size": 1000}, "proxy-control": {}}),
     ]
     config = {"nginx_config": {"http": {"client_max_body_size": "10k"}}}
-    one = Gateway(tmp_path_factory.mktemp("limits"), {"routes": routes}, config)
-    yield one
-    assert one.stop() == 0
-    assert "Traceback" not in one.log
+    return module_gateway({"routes": routes}, config)
 
 
 def chunked(path: str, *chunks: bytes) -> bytes:

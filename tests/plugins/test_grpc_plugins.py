@@ -1,7 +1,7 @@
 """grpc-transcode and grpc-web before a real gRPC server."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -19,13 +19,6 @@ m = messages()
 SOURCE = PROTO_PATH.read_text()
 WEB = ("Content-Type", "application/grpc-web+proto")
 WEB_TEXT = ("Content-Type", "application/grpc-web-text")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[GrpcServer]:
-    one = GrpcServer()
-    yield one
-    one.stop()
 
 
 @pytest.fixture(scope="module")
@@ -80,18 +73,11 @@ def resources(server: str, packing: str, said: str = "message") -> dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def served(
-    tmp_path_factory: pytest.TempPathFactory, server: GrpcServer, packing_server: GrpcServer
-) -> Iterator[Gateway]:
-    gateway = Gateway(
-        tmp_path_factory.mktemp("grpc-plugins"),
-        resources(server.address, packing_server.address),
+def served(greeter: GrpcServer, packing_server: GrpcServer, module_gateway: Callable[..., Gateway]) -> Gateway:
+    return module_gateway(
+        resources(greeter.address, packing_server.address),
         {"nginx_config": {"http": {"client_max_body_size": "0"}}},
     )
-    yield gateway
-    assert "internal error" not in gateway.log
-    assert "Traceback" not in gateway.log
-    assert gateway.stop() == 0
 
 
 @pytest.fixture
@@ -170,11 +156,11 @@ def test_error_details(client: RawClient) -> None:
     )
 
 
-def test_a_deadline_that_passes(client: RawClient, server: GrpcServer) -> None:
-    before = server.cancelled
+def test_a_deadline_that_passes(client: RawClient, greeter: GrpcServer) -> None:
+    before = greeter.cancelled
     answer = post(client, "/slow", b'{"ms":20000}')
     assert answer.status == 504
-    server.wait_cancelled(before + 1)
+    greeter.wait_cancelled(before + 1)
 
 
 def test_the_server_is_told_the_deadline(client: RawClient) -> None:
@@ -219,18 +205,18 @@ def test_an_error_within_a_stream(client: RawClient) -> None:
     assert (answer.status, answer.body.splitlines()) == (200, lines)
 
 
-def test_a_client_that_leaves_cancels_the_call(served: Gateway, server: GrpcServer) -> None:
-    before = server.cancelled
+def test_a_client_that_leaves_cancels_the_call(served: Gateway, greeter: GrpcServer) -> None:
+    before = greeter.cancelled
     with served.client() as client:
         client.send(b"GET /repeat?payload=x&count=3&pause_ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n")
         client.read_head()
-    server.wait_cancelled(before + 1)
+    greeter.wait_cancelled(before + 1)
 
 
-def test_a_definition_that_changes(served: Gateway, server: GrpcServer, packing_server: GrpcServer) -> None:
+def test_a_definition_that_changes(served: Gateway, greeter: GrpcServer, packing_server: GrpcServer) -> None:
     with served.client() as client:
         assert client.request("GET", "/changing?name=Ada").json() == {"message": "Hello Ada", "items": []}
-        served.reload(resources(server.address, packing_server.address, said="text"))
+        served.reload(resources(greeter.address, packing_server.address, said="text"))
         assert client.request("GET", "/changing?name=Ada").json() == {"text": "Hello Ada", "items": []}
 
 

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -35,7 +35,7 @@ def board() -> Iterator[Switchboard]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iterator[Gateway]:
+def served(board: Switchboard, module_gateway: Callable[..., Gateway]) -> Gateway:
     def route(id: str, plugins: dict[str, Any]) -> dict[str, Any]:
         return {"id": id, "uri": f"/{id}", "plugins": plugins, "upstream": {"nodes": {board.address: 1}}}
 
@@ -45,10 +45,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> Iter
         route("off", {"proxy-buffering": {"disable_proxy_buffering": True}}),
         route("plain", {}),
     ]
-    one = Gateway(tmp_path_factory.mktemp("buffering"), {"routes": routes})
-    yield one
-    assert one.stop() == 0
-    assert "Traceback" not in one.log
+    return module_gateway({"routes": routes})
 
 
 def sending(board: Switchboard, path: str, size: int = SIZE, *, chunked: bool = False) -> threading.Event:

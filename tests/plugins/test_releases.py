@@ -3,7 +3,7 @@ answers is asked."""
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,10 +44,8 @@ def servers() -> Iterator[dict[str, RawUpstream]]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    one = Gateway(tmp_path_factory.mktemp("gateway"))
-    yield one
-    assert one.stop() == 0
+def served(module_gateway: Callable[..., Gateway]) -> Gateway:
+    return module_gateway()
 
 
 @pytest.mark.parametrize("number", range(len(examples())))

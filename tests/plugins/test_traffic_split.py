@@ -1,6 +1,6 @@
 import ssl
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -180,11 +180,9 @@ def resources(servers: dict[str, RawUpstream], ca: str, moved: str = "b") -> dic
 
 @pytest.fixture(scope="module")
 def served(
-    tmp_path_factory: pytest.TempPathFactory, servers: dict[str, RawUpstream], certificates: Certificates
-) -> Iterator[Gateway]:
-    one = Gateway(tmp_path_factory.mktemp("gateway"), resources(servers, certificates.ca.cert.read_text()), workers=2)
-    yield one
-    assert one.stop() == 0
+    servers: dict[str, RawUpstream], certificates: Certificates, module_gateway: Callable[..., Gateway]
+) -> Gateway:
+    return module_gateway(resources(servers, certificates.ca.cert.read_text()), workers=2)
 
 
 def ask(served: Gateway, target: str, n: int) -> Counter[str]:

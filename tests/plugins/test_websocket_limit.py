@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -98,16 +98,9 @@ def test_only_the_side_that_is_limited_is_looked_at(side: str, phases: tuple[str
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[WebSocketServer]:
-    one = WebSocketServer()
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, server: WebSocketServer) -> Iterator[Gateway]:
+def served(websocket_server: WebSocketServer, module_gateway: Callable[..., Gateway]) -> Gateway:
     def route(id: str, conf: dict[str, Any]) -> dict[str, Any]:
-        upstream = {"nodes": {server.address: 1}}
+        upstream = {"nodes": {websocket_server.address: 1}}
         plugins = {"websocket-limit": conf}
         return {"id": id, "uri": f"/{id}/*", "enable_websocket": True, "plugins": plugins, "upstream": upstream}
 
@@ -117,9 +110,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, server: WebSocketServer) ->
         route("text", {"types": ["text"], "side": "both"}),
         route("answers", {"max_message_size": 1000, "side": "upstream"}),
     ]
-    one = Gateway(tmp_path_factory.mktemp("limits"), {"routes": routes})
-    yield one
-    assert one.stop() == 0
+    return module_gateway({"routes": routes})
 
 
 def closed_with(served: Gateway, path: str, *messages: Any) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from tests.servers.process import ServerFailed, ServerProcess
 from tests.servers.raw import RawClient
 
 BASCULE = str(Path(sys.executable).with_name("bascule"))
+# A handler that crashed; any code of ours that did; and plugins' code too.
+BAD_SIGNS = frozenset({"internal error at", "internal error", "Traceback"})
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +119,10 @@ class Gateway:
                 raise TimeoutError(f"no {text!r} in the access log after {timeout_s} s")
             time.sleep(0.01)
 
+    def resident_bytes(self) -> int:
+        """The memory that its first worker takes."""
+        return int(Path(f"/proc/{self.worker_pids()[0]}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def client(self, **options: Any) -> RawClient:
         """A new raw connection to the gateway."""
         return RawClient(self.port, **options)
@@ -192,6 +198,12 @@ class Gateway:
     def stop(self) -> int:
         """SIGTERM: drains and ends; returns the exit code."""
         return self.process.stop(timeout_s=10)
+
+    def finish(self, expected: Collection[str] = ()) -> None:
+        """Stops it. All must have gone well: exit code 0, and of BAD_SIGNS only the `expected` ones in its log."""
+        assert self.stop() == 0, self.log[-4000:]
+        for sign in BAD_SIGNS.difference(expected):
+            assert sign not in self.log, self.log[-4000:]
 
 
 def _command(process: Path) -> str:

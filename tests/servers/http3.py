@@ -2,10 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aioquic.asyncio import QuicConnectionProtocol, connect
 from aioquic.h3.connection import H3Connection
@@ -13,6 +13,7 @@ from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, QuicEvent, StopSendingReceived, StreamReset
 
+from tests.servers.certificates import Certificates
 from tests.servers.gateway import Gateway, merged
 from tests.servers.ports import free_port
 
@@ -147,11 +148,33 @@ async def http3(port: int, ca: Path, name: str | None = "localhost", **options: 
         yield peer
 
 
+class Http3Gateway(NamedTuple):
+    gateway: Gateway
+    port: int
+    certificates: Certificates
+
+    def connect(self, name: str = "localhost") -> AbstractAsyncContextManager[Http3Peer]:
+        return http3(self.port, self.certificates.ca.cert, name)
+
+
+@contextmanager
 def http3_gateway(
-    directory: Path, resources: dict[str, Any], config: dict[str, Any] | None = None, **options: Any
-) -> tuple[Gateway, int]:
-    """A gateway that serves HTTP/3, and the port."""
+    directory: Path,
+    resources: dict[str, Any],
+    config: dict[str, Any] | None = None,
+    *,
+    certificates: Certificates | None = None,
+    workers: int = 1,
+) -> Iterator[Http3Gateway]:
+    """A gateway that serves HTTP/3, as localhost if `resources` have no certificates; it must end well."""
+    certificates = certificates or Certificates(directory / "certificates")
     port = free_port()
     listen = {"ip": "127.0.0.1", "port": port, "enable_http3": True}
     own = {"apisix": {"ssl": {"enable": True, "listen": [listen]}}}
-    return Gateway(directory, resources, merged(own, config or {}), **options), port
+    ours = {"ssls": [{"id": "a", "sni": "localhost", **certificates.server.texts}]}
+    server = Gateway(directory / "gateway", ours | resources, merged(own, config or {}), workers=workers)
+    try:
+        yield Http3Gateway(server, port, certificates)
+        server.finish()
+    finally:
+        server.stop()

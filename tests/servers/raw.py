@@ -254,6 +254,13 @@ def echo(connection: RawConnection) -> None:
         )
 
 
+def echoed(body: bytes) -> Message:
+    """The request that an `echo` tells of."""
+    told = json.loads(body)
+    headers = [(name, value) for name, value in told["headers"]]
+    return Message(f"{told['method']} {told['target']}", headers, told["body"].encode("latin-1"))
+
+
 class RawUpstream:
     """A TCP server. Each connection plays a script in its own thread: the first connection the first script, and so on;
     the last script serves all further connections. A script ends quietly when its peer goes away.

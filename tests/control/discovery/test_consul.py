@@ -1,7 +1,6 @@
 import pytest
 
 from bascule.control.discovery import consul as module
-from bascule.control.discovery import discovery as discovery_module
 from bascule.control.discovery.consul import Consul, ConsulConfig
 from bascule.control.discovery.discovery import DiscoveredNode, DiscoveryFailure, Service
 from tests.control.discovery.telling import host, play
@@ -12,10 +11,8 @@ WEB = Service("consul", "web")
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch, quick_retries):
     monkeypatch.setattr(module, "LEAST_PAUSE_S", 0.001)
-    monkeypatch.setattr(discovery_module, "FIRST_RETRY_S", 0.02)
-    monkeypatch.setattr(discovery_module, "LAST_RETRY_S", 0.1)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import ssl
 import pytest
 from pydantic import ValidationError
 
-from bascule.control.discovery import discovery as discovery_module
 from bascule.control.discovery import kubernetes as module
 from bascule.control.discovery.discovery import DiscoveredNode, Service
 from bascule.control.discovery.kubernetes import Kubernetes, KubernetesConfig
@@ -13,10 +12,8 @@ from tests.servers.kubernetes import KubernetesServer, endpoint_slice, endpoints
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch, quick_retries):
     monkeypatch.setattr(module, "RELIST_S", 0.02)
-    monkeypatch.setattr(discovery_module, "FIRST_RETRY_S", 0.02)
-    monkeypatch.setattr(discovery_module, "LAST_RETRY_S", 0.1)
 
 
 @pytest.fixture
