@@ -130,6 +130,20 @@ def test_a_request_that_comes_as_the_drain_begins_is_answered(
     assert server.stop() == 0
 
 
+def test_a_drain_leaves_a_client_half_a_second_for_its_next_request(
+    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+) -> None:
+    """A connection that served before. Timers are never early, whatever else the machine does."""
+    server = gateway(route(raw_upstream(answers(response(b"ok"))).address))
+    with server.client() as client:
+        assert client.request("GET", "/").header("Connection") is None
+        began = time.monotonic()
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert client.is_closed(timeout_s=10)
+        assert time.monotonic() - began >= 0.49
+    assert server.stop() == 0
+
+
 def test_a_drain_waits_for_tunnels_within_its_limit(
     gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
 ) -> None:

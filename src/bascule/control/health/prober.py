@@ -2,6 +2,10 @@
 
 Equal probes of several upstreams are asked once. What waits for a slow node holds no place that a quick one needs:
 nodes that didn't answer in time have fewer places, of their own.
+
+What is new is asked at FIRST_PER_S, so that dead nodes are found soon; if that takes longer than the interval, within
+the interval. From the second probe on each has its place in the interval, and the places are spread evenly: whatever
+comes in however many steps, no more is asked in any moment than FIRST_PER_S, or what the intervals come to.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ AT_ONCE = 128
 SLOW_AT_ONCE = 64
 FIRST_PER_S = 500  # probes of nodes that nothing is known of yet
 JITTER = 0.1
+GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly, however many there are
 
 
 class Watcher(Protocol):
@@ -34,14 +39,27 @@ class Watcher(Protocol):
 
 
 class _Target:
-    __slots__ = ("probe", "slow", "task", "timer", "watchers")
+    """`place`: in the interval, [0, 1). `settles_s`: the second probe comes then or later, at its place; 0: it has it
+    already."""
 
-    def __init__(self, probe: Probe) -> None:
+    __slots__ = ("place", "probe", "settles_s", "slow", "task", "timer", "watchers")
+
+    def __init__(self, probe: Probe, place: float) -> None:
         self.probe = probe
+        self.place = place
+        self.settles_s = 0.0
         self.watchers: dict[Watcher, None] = {}
         self.timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
         self.slow = False
+
+    @property
+    def interval_s(self) -> float:
+        return min(watcher.interval_s for watcher in self.watchers)
+
+    def at_place(self, earliest_s: float, interval_s: float) -> float:
+        """When its place comes next, in the loop's time."""
+        return earliest_s + (self.place * interval_s - earliest_s) % interval_s
 
     def stop(self) -> None:
         if self.timer is not None:
@@ -59,7 +77,9 @@ class Prober:
         self._targets: dict[Probe, _Target] = {}
         self._quick = asyncio.Semaphore(AT_ONCE)
         self._slow = asyncio.Semaphore(SLOW_AT_ONCE)
-        self._front_s = 0.0  # until then first probes are under way at FIRST_PER_S
+        self._place = self._chance.random()
+        self._new: list[_Target] = []
+        self._front_s = 0.0  # until then first probes are planned, at FIRST_PER_S
         self._ending: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -71,11 +91,12 @@ class Prober:
         if target is not None:
             target.watchers[watcher] = None
             return
-        target = self._targets[probe] = _Target(probe)
+        self._place = (self._place + GOLDEN) % 1.0
+        target = self._targets[probe] = _Target(probe, self._place)
         target.watchers[watcher] = None
-        now = asyncio.get_running_loop().time()
-        self._front_s = max(self._front_s, now) + 1 / FIRST_PER_S
-        self._after(target, self._chance.uniform(0, min(watcher.interval_s, self._front_s - now)))
+        if not self._new:
+            asyncio.get_running_loop().call_soon(self._plan)
+        self._new.append(target)
 
     def forget(self, probe: Probe, watcher: Watcher) -> None:
         target = self._targets.get(probe)
@@ -104,6 +125,22 @@ class Prober:
 
     # ---- in time
 
+    def _plan(self) -> None:
+        """First probes of all that came in the same step."""
+        new = [target for target in self._new if self._targets.get(target.probe) is target]
+        self._new.clear()
+        now_s = asyncio.get_running_loop().time()
+        begin_s = max(self._front_s, now_s)
+        self._front_s = end_s = begin_s + len(new) / FIRST_PER_S
+        for number, target in enumerate(new, 1):
+            interval_s = target.interval_s
+            if end_s - now_s < interval_s:
+                first_s = begin_s + number / FIRST_PER_S
+                target.settles_s = max(end_s, first_s + interval_s / 2)
+            else:
+                first_s = target.at_place(now_s, interval_s)
+            self._after(target, first_s - now_s)
+
     def _after(self, target: _Target, delay_s: float) -> None:
         target.timer = asyncio.get_running_loop().call_later(delay_s, self._due, target)
 
@@ -125,6 +162,10 @@ class Prober:
             watcher.probed(result)
         target.task = None
         if target.watchers and self._targets.get(target.probe) is target:
-            interval = min(watcher.interval_s for watcher in target.watchers)
-            interval *= self._chance.uniform(1 - JITTER, 1 + JITTER)
-            self._after(target, max(0.0, interval - (loop.time() - due)))
+            interval_s = target.interval_s
+            if target.settles_s:
+                next_s = target.at_place(target.settles_s, interval_s)
+                target.settles_s = 0.0
+            else:
+                next_s = due + interval_s * self._chance.uniform(1 - JITTER, 1 + JITTER)
+            self._after(target, max(0.0, next_s - loop.time()))
