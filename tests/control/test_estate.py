@@ -30,6 +30,7 @@ def test_sockets_and_counters_are_used_on(estate: Estate) -> None:
     address = ListenAddress(host="127.0.0.1", port=free_port())
     estate.listening.open((address,), 1, 16)
     estate.counters.incr("a", 3, 60)
+    estate.health.look = lambda: b"what is known"
     offer = estate.offer("2")
     assert offer.facts["workers"] == "2"
     assert offer.facts["notify"] == "notify-here"
@@ -39,6 +40,7 @@ def test_sockets_and_counters_are_used_on(estate: Estate) -> None:
     try:
         assert heir.notify == "notify-here"
         assert heir.counters.incr("a", 1, 60)[0] == 4
+        assert heir.health.inherited() == [b"what is known"]
         heir.listening.open((address,), 1, 16)
         assert heir.listening.identities() == estate.listening.identities()
     finally:

@@ -7,6 +7,7 @@ import os
 import socket
 
 from bascule.control.handover import Offer
+from bascule.control.health.kept_states import KeptStates
 from bascule.control.http_service import HttpService
 from bascule.control.listening import Listening
 from bascule.engine.load_table import LoadTable
@@ -23,6 +24,7 @@ class Estate:
         self.services: dict[str, HttpService] = {}
         self.counters = counters
         self.loads = LoadTable.create()  # of this gateway's own workers
+        self.health = KeptStates()
         self.notify = notify
         self._version = version
 
@@ -33,11 +35,12 @@ class Estate:
             if service.fd is not None:
                 what = {"service": service.name, "ip": service.ip, "port": service.port}
                 sockets.append((what, service.fd))
-        sockets.append(({"shared": "counters"}, self.counters.fd))
+        sockets += [({"shared": "counters"}, self.counters.fd), ({"health": 1}, self.health.fd)]
         return Offer({"version": self._version, "pid": os.getpid()}, sockets)
 
     def offer(self, workers: str | None) -> Offer:
         """What a newer gateway gets; `workers`: what this one was told."""
+        self.health.save()
         offer = self.holdings()
         offer.sockets += [({"output": 1}, 1), ({"output": 2}, 2)]
         offer.facts |= {"workers": workers, "notify": self.notify, "listening": self.listening.identities()}
@@ -56,6 +59,8 @@ class Estate:
                     service.adopt(sock, (what["ip"], what["port"]))
             elif "shared" in what:
                 self._adopt_counters(fd)
+            elif "health" in what:
+                self.health.inherit(fd)
             elif "output" in what:
                 os.dup2(fd, what["output"])
                 os.close(fd)

@@ -81,6 +81,7 @@ def play(script: Callable[[], Awaitable[None]]) -> None:
 
 
 ACTIVE = {"active": {"healthy": {"interval": 9}, "unhealthy": {"interval": 2}}}
+PASSIVE_SOON = {"passive": {"unhealthy": {"retry_after": 0.3}}}
 
 
 def test_probes_decide(caplog: pytest.LogCaptureFixture) -> None:
@@ -236,3 +237,61 @@ def test_counts_are_told() -> None:
     assert node["status"] == "mostly_healthy"
     assert node["counter"] == {"success": 0, "http_failure": 2, "tcp_failure": 1, "timeout_failure": 0}
     assert repr(stand.checker) == "<checker /upstreams/1: 0 of 2 nodes passed over>"
+
+
+def test_what_an_older_gateway_knew() -> None:
+    old = Stand(ACTIVE)
+    old.probed(A, REFUSED, REFUSED, GOOD)
+    memories = old.checker.memories()
+    assert set(memories.nodes) == {A}
+
+    new = Stand(ACTIVE, nodes={B: 1})
+    new.checker.remember(memories)
+    new.take(nodes={A: 1, B: 1})
+    assert new.statuses() == {A: "mostly_unhealthy", B: "healthy"}
+    assert (new.changes, new.checker.unusable) == (1, {A})
+    assert new.checker.nodes[A].since == old.checker.nodes[A].since
+    assert new.checker.troubles() == old.checker.troubles()
+    new.probed(A, GOOD)  # the second one in a row
+    assert new.statuses()[A] == "healthy"
+    # It is known once: a node that comes back later begins healthy, as always.
+    new.probed(A, REFUSED, REFUSED)
+    new.take(nodes={B: 1})
+    new.take(nodes={A: 1, B: 1})
+    assert new.statuses()[A] == "healthy"
+
+
+def test_what_was_known_holds_for_the_same_checks_and_not_for_ever() -> None:
+    old = Stand(ACTIVE)
+    old.probed(A, REFUSED, REFUSED)
+    for checks, forgets in (({"active": {"type": "tcp"}}, False), (ACTIVE, True)):
+        new = Stand(checks, nodes={B: 1})
+        new.checker.remember(old.checker.memories())
+        if forgets:
+            new.checker.remember(None)
+        new.take(nodes={A: 1, B: 1})
+        assert set(new.statuses().values()) == {"healthy"}
+
+
+def test_what_nobody_asked_for_yet_is_handed_on() -> None:
+    old, middle = Stand(ACTIVE), Stand(ACTIVE, nodes={B: 1})
+    old.probed(A, REFUSED, REFUSED)
+    middle.checker.remember(old.checker.memories())
+    assert middle.checker.memories() == old.checker.memories()
+
+
+def test_a_trial_comes_when_it_would_have_come() -> None:
+    async def script() -> None:
+        old, late = Stand(PASSIVE_SOON), Stand(PASSIVE_SOON, nodes={B: 1})
+        for _ in range(2):
+            old.checker.reported([(A, Outcome.TCP_FAILURE, 1)])
+        memories = old.checker.memories()
+        assert memories.nodes[A].trial_at is not None
+        late.checker.remember(memories)
+        late.take(nodes={A: 1, B: 1})
+        assert late.statuses()[A] == "unhealthy"
+        await eventually(lambda: late.statuses()[A] == "mostly_healthy")
+        old.checker.close()
+        late.checker.close()
+
+    play(script)

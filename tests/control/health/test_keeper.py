@@ -1,14 +1,19 @@
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from bascule.balance.node_health import Outcome
+from bascule.balance.node_health import Outcome, Status
 from bascule.control.health.keeper import HealthKeeper
-from bascule.control.health.states import NOTHING, States
+from bascule.control.health.kept_states import KeptStates, read
+from bascule.control.health.memories import Memories, Memory, fingerprint, packed, unpacked
+from bascule.control.health.states import NOTHING, NodeNames, States
 from bascule.model.change import Change
 from bascule.model.discovery import DiscoveredNode
+from bascule.model.health_check import Checks
 from bascule.model.settings import Settings
 from bascule.observe.metrics import Metrics
 from bascule.snapshot.references import from_environment
@@ -30,7 +35,8 @@ class Kept:
     def __init__(self, made: Settings | None = None) -> None:
         self.known: States = {}
         self.told = 0
-        self.keeper = HealthKeeper(made or settings(), from_environment({}), self.tell)
+        self.states = KeptStates()
+        self.keeper = HealthKeeper(made or settings(), from_environment({}), self.tell, self.states)
 
     def tell(self, states: States) -> None:
         assert states
@@ -257,3 +263,45 @@ def test_client_certificates_of_ssls() -> None:
         assert kept.keeper._pairs == {}
 
     play(script)
+
+
+HOURLY = {"active": {"type": "tcp", "timeout": 20, "healthy": {"interval": 3600}, "unhealthy": {"interval": 3600}}}
+
+
+def test_what_the_gateway_before_knew(
+    raw_upstream: Callable[..., RawUpstream], caplog: pytest.LogCaptureFixture
+) -> None:
+    good, other = raw_upstream(), raw_upstream()
+    key, found = "upstreams/1", "routes/2#upstream"
+    service = {"service_name": "s", "discovery_type": "dns", "checks": HOURLY}
+
+    async def script(kept: Kept) -> None:
+        checks = fingerprint(Checks.model_validate(HOURLY))
+        bad = Memory(Status.UNHEALTHY, (0, 0, 2, 0), "connection refused", datetime.now(UTC))
+        known = {
+            key: Memories(checks, {good.address: bad, "127.0.0.9:1": bad}),
+            found: Memories(checks, {other.address: bad}),
+        }
+        old = KeptStates()
+        old.look = lambda: packed(known)
+        old.save()
+        kept.states.inherit(os.dup(old.fd))
+        kept.take(
+            ("upstreams", "1", upstream(good.address, checks=HOURLY)),
+            ("routes", "2", {"uri": "/", "upstream": service}),
+        )
+        assert kept.keeper.states == {key: NodeNames(frozenset({good.address}), frozenset({good.address}))}
+        kept.keeper.discovered(found, (DiscoveredNode("127.0.0.1", other.port),))
+        await eventually(lambda: kept.known == kept.keeper.states and set(kept.known) == {key, found})
+        # The one after it gets what this one knows, asked for or not.
+        await eventually(lambda: kept_now(kept) == {good.address, "127.0.0.9:1", other.address})
+        assert "3 nodes are known to be unhealthy from the gateway before" in caplog.text
+
+    play(script)
+
+
+def kept_now(kept: Kept) -> set[str]:
+    try:
+        return {name for one in unpacked([read(kept.states.fd)]).values() for name in one.nodes}
+    except ValueError:
+        return set()

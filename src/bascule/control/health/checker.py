@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from bascule.balance.node_health import NodeHealth, Outcome, Thresholds
+from bascule.control.health.memories import Memories, Memory, fingerprint
 from bascule.control.health.probe import Probe, probe_of
 from bascule.control.health.prober import Prober
 from bascule.control.health.questioner import Result
@@ -62,6 +65,14 @@ class CheckedNode:
     def probed(self, result: Result) -> None:
         self._checker.probed(self, result)
 
+    def memory(self) -> Memory:
+        """For the next gateway."""
+        trial_at = None
+        if self.trial is not None:
+            trial_at = time.time() + self.trial.when() - asyncio.get_running_loop().time()
+        counts = tuple(self.health.counts)
+        return Memory(self.health.status, counts, self.reason, self.since, self.relapses, trial_at)
+
 
 class Checker:
     """`name`: as the Control API and the metrics name it; `changed(checker)` is called when workers must be told
@@ -90,6 +101,7 @@ class Checker:
         self._changed = changed
         self._counted = counted
         self._address_of = address_of
+        self._memories: dict[str, Memory] = {}
 
     def __repr__(self) -> str:
         return f"<checker {self.name}: {len(self.unusable)} of {len(self.nodes)} nodes passed over>"
@@ -109,9 +121,12 @@ class Checker:
             if name not in wanted:
                 self._let_go(gone)
                 told = told or gone.health.status != "healthy"
-        self.nodes = {name: self.nodes.get(name) or CheckedNode(self, node) for name, node in wanted.items()}
+        before, self.nodes = self.nodes, {}
         for name, node in wanted.items():
-            checked = self.nodes[name]
+            checked = self.nodes[name] = before.get(name) or CheckedNode(self, node)
+            if (memory := self._memories.pop(name, None)) is not None and name not in before:
+                self._recall(checked, memory)
+                told = True
             checked.node = node
             probe = probe_of(upstream, node)
             if probe != checked.probe:
@@ -127,6 +142,30 @@ class Checker:
         for node in self.nodes.values():
             self._let_go(node)
         self.nodes.clear()
+
+    # ---- from one gateway to the next
+
+    def remember(self, memories: Memories | None) -> None:
+        """What an older gateway knew of nodes; for those that are taken from now on. None: that is too old now."""
+        same = memories is not None and memories.checks == self._fingerprint
+        self._memories = dict(memories.nodes) if memories is not None and same else {}
+
+    def memories(self) -> Memories:
+        """For the next gateway."""
+        nodes = {name: one.memory() for name, one in self.nodes.items() if one.health.status != "healthy"}
+        return Memories(self._fingerprint, self._memories | nodes)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.upstream.checks)
+
+    def _recall(self, node: CheckedNode, memory: Memory) -> None:
+        node.health.status, node.health.counts = memory.status, list(memory.counts)
+        node.reason, node.since, node.relapses = memory.reason, memory.since, memory.relapses
+        if not node.health.usable and self.active is None and self.passive is not None:
+            left_s = self.passive.unhealthy.retry_after if memory.trial_at is None else memory.trial_at - time.time()
+            pause_s = min(max(0.0, left_s), max(LONGEST_TRIAL_PAUSE_S, self.passive.unhealthy.retry_after))
+            node.trial = asyncio.get_running_loop().call_later(pause_s, self._try, node)
 
     def _let_go(self, node: CheckedNode) -> None:
         if node.probe is not None:

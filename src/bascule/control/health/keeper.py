@@ -16,6 +16,8 @@ from pydantic import ValidationError
 
 from bascule.control.health.checked_upstreams import INLINE, checked_upstreams
 from bascule.control.health.checker import Checker
+from bascule.control.health.kept_states import KeptStates
+from bascule.control.health.memories import Memories, count, packed, unpacked
 from bascule.control.health.names import Names
 from bascule.control.health.prober import Prober
 from bascule.control.health.questioner import Questioner
@@ -34,12 +36,16 @@ from bascule.snapshot.upstream_compiler import SECURE, compile_upstream
 log = logging.getLogger("bascule.health")
 
 TOLD = 100  # unhealthy nodes in the status
+MEMORIES_S = 60.0  # so long what an older gateway knew holds for nodes that discovery tells late
 
 
 class HealthKeeper:
-    """`resolve` answers references; `tell` sends workers what has changed. To be used within a running loop."""
+    """`resolve` answers references; `tell` sends workers what has changed; `kept`: what the next gateway gets, and what
+    this one got. To be used within a running loop."""
 
-    def __init__(self, settings: Settings, resolve: Resolve, tell: Callable[[States], None]) -> None:
+    def __init__(
+        self, settings: Settings, resolve: Resolve, tell: Callable[[States], None], kept: KeptStates | None = None
+    ) -> None:
         self._settings = settings
         self._resolve = resolve
         self._tell = tell
@@ -51,6 +57,10 @@ class HealthKeeper:
         self._probes: Counter[tuple[str, str]] = Counter()  # since the metrics were told: name, kind of result
         self._questioner: Questioner | None = None
         self._prober: Prober | None = None
+        self._kept = kept or KeptStates()
+        self._kept.look = self._look
+        self._memories: dict[str, Memories] = {}
+        self._forgetting: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<health keeper: {len(self._checkers)} upstreams>"
@@ -76,6 +86,8 @@ class HealthKeeper:
             self.take(changes)
 
     async def stop(self) -> None:
+        self._kept.stop()
+        self._forget()
         for checker in self._checkers.values():
             checker.close()
         self._checkers.clear()
@@ -109,6 +121,7 @@ class HealthKeeper:
         is: the workers say what is wrong with it."""
         if not self.enabled:
             return
+        self._recall()
         for change in changes:
             if change.kind == "ssls":
                 self._take_pair(change)
@@ -165,6 +178,7 @@ class HealthKeeper:
             checker = None
         if checker is None:
             checker = self._checkers[key] = self._checker(key, upstream)
+            checker.remember(self._memories.pop(key, None))
         checker.take(upstream, self._nodes(key, upstream))
 
     def _checker(self, key: str, upstream: Upstream) -> Checker:
@@ -190,6 +204,32 @@ class HealthKeeper:
         prefix = {"etcd": settings.etcd.prefix, "sqlite": "/apisix"}.get(settings.provider, "")
         return f"{prefix}/{key.removesuffix(INLINE)}"
 
+    # ---- from one gateway to the next
+
+    def _look(self) -> bytes:
+        """For the next gateway."""
+        if not self.enabled:
+            return packed({})
+        return packed(self._memories | {key: checker.memories() for key, checker in self._checkers.items()})
+
+    def _recall(self) -> None:
+        """What older gateways left, at the start."""
+        left = self._kept.inherited()
+        if left:
+            self._memories = unpacked(left)
+            if bad := count(self._memories.values()):
+                log.warning("%d nodes are known to be unhealthy from the gateway before", bad)
+            self._forgetting = asyncio.get_running_loop().call_later(MEMORIES_S, self._forget)
+            self._kept.changed()
+
+    def _forget(self) -> None:
+        self._memories.clear()
+        for checker in self._checkers.values():
+            checker.remember(None)
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
+
     # ---- outcomes
 
     def reported(self, reports: Mapping[str, list[Report]]) -> None:
@@ -207,6 +247,7 @@ class HealthKeeper:
     def _tell_changes(self) -> None:
         untold, self._untold = self._untold, set()
         self._tell({key: _names(self._checkers.get(key)) for key in untold})
+        self._kept.changed()
 
     def _count(self, checker: Checker, kind: str) -> None:
         self._probes[checker.name, kind] += 1
