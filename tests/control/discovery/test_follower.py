@@ -1,11 +1,13 @@
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from bascule.control.discovery import discovery as module
+from bascule.control.discovery import follower as follower_module
 from bascule.control.discovery.discovery import (
     DiscoveredNode,
     Discovery,
@@ -98,6 +100,48 @@ def test_changes_are_told_and_the_same_again_is_not():
         assert follower.nodes(WEB) == ()
 
     play(script)
+
+
+@pytest.mark.parametrize("make", [Scripted, Whole])
+def test_a_mistake_of_who_is_told_ends_nothing(make, caplog):
+    async def script(scripted, follower, told):
+        heard = []
+
+        def tell(lists):
+            heard.append(lists)
+            if len(heard) == 1:
+                raise LookupError("no such thing")
+
+        follower._tell = tell
+        follower.hold(WEB)
+        name, *lists = ("web", [A], [B]) if make is Scripted else ("", Found({"web": [A]}), Found({"web": [B]}))
+        scripted.put(lists[0], name=name)
+        await until(lambda: follower.failures == 1)
+        message = "internal error: LookupError: no such thing"
+        assert follower.details()["troubles"][0]["message"] == message
+        scripted.put(lists[1], name=name)
+        await until(lambda: heard[-1] == {WEB: (B,)})
+        assert follower.details()["troubles"] == []
+
+    play(script, make)
+    assert "LookupError" in caplog.text
+
+
+@pytest.mark.parametrize("make", [Scripted, Whole])
+def test_a_registry_that_says_nothing_is_named(make, monkeypatch):
+    monkeypatch.setattr(follower_module, "PENDING_S", 0.05)
+
+    async def script(scripted, follower, told):
+        follower.hold(WEB)
+        assert follower.details()["troubles"] == []
+        await until(lambda: follower.details()["troubles"])
+        [trouble] = follower.details()["troubles"]
+        assert trouble["service"] == "test web"
+        assert re.fullmatch(r"no answer yet, asked for \d+ s", trouble["message"])
+        scripted.put([A] if make is Scripted else Found({"web": [A]}), name="web" if make is Scripted else "")
+        await until(lambda: not follower.details()["troubles"])
+
+    play(script, make)
 
 
 def test_a_registry_that_fails_takes_nothing_away(caplog):

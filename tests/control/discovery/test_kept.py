@@ -21,7 +21,18 @@ def test_what_is_kept_is_read_again(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"format": 2}', '{"format": 1, "services": [{"name": "a", "nodes": [{"host": "a", "port": 0}]}]}'],
+    [
+        "",
+        "[]",
+        "\0\0",
+        "[[[[",
+        '{"format": 2}',
+        '{"format": 1, "services": 7}',
+        '{"format": 1, "services": {"a": 1}}',
+        '{"format": 1, "services": [["name", "a"]]}',
+        '{"format": 1, "services": [{"name": "a", "nodes": {}}]}',
+        '{"format": 1, "services": [{"name": "a", "nodes": [{"host": "a", "port": 0}]}]}',
+    ],
 )
 def test_a_damaged_file_is_not_used(tmp_path, text, caplog):
     path = tmp_path / "dns.json"
@@ -85,3 +96,17 @@ def test_a_folder_that_can_not_be_written_is_told_once(tmp_path, caplog):
     file = KeptFile(path, lambda: b"1")
     asyncio.run(script())
     assert caplog.text.count("can't be kept") == 1
+
+
+def test_a_mistake_of_who_is_asked_is_told(tmp_path, caplog):
+    def look():
+        raise LookupError("no such thing")
+
+    async def script():
+        file.changed()
+        await file.close()
+
+    file = KeptFile(tmp_path / "x.json", look)
+    asyncio.run(script())
+    assert "can't be kept" in caplog.text
+    assert "LookupError('no such thing')" in caplog.text

@@ -216,7 +216,7 @@ def test_thousands_of_nodes_are_asked_evenly(count: int, interval_s: float, seed
         assert schedule.most_within(0.1) <= max(0.1 / interval_s * count * 1.3 + 30, 0.1 * FIRST_PER_S * 1.02 + 2)
         assert len(schedule.asked) == count
         for moments in schedule.asked.values():
-            assert moments[0] <= min(interval_s, count / FIRST_PER_S) + 0.001
+            assert moments[0] <= min(interval_s, count / FIRST_PER_S) + 0.01
             pauses = [later - sooner for sooner, later in pairwise(moments)]
             assert interval_s / 2 - 0.001 <= pauses[0] <= interval_s * 1.5 + count / FIRST_PER_S
             assert all(interval_s * 0.899 <= pause <= interval_s * 1.101 for pause in pauses[1:])

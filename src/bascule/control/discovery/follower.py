@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bascule.control.discovery.discovery import (
@@ -25,6 +25,7 @@ log = logging.getLogger("bascule.discovery")
 
 Told = Mapping[Service, tuple[DiscoveredNode, ...]]
 MOST_TROUBLES = 20  # that are shown of one discovery
+PENDING_S = 2.0  # so long a registry may take to answer before it is named
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Followed:
 
     asked: asyncio.Event
     users: int = 0
+    since_s: float = field(default_factory=time.monotonic)
     nodes: tuple[DiscoveredNode, ...] | None = None
     fresh: bool = False
     told_at: float = 0.0
@@ -139,15 +141,23 @@ class Follower:
         async for told in self._guarded(lambda: self.discovery.watch(service), str(service)):
             if isinstance(told, DiscoveryFailure):
                 self._failed(service, found, str(told))
-            else:
+                continue
+            try:
                 self._take(service, found, told)
+            except Exception as error:  # a mistake of ours must not end what follows it
+                log.exception("%s: internal error", service)
+                self._failed(service, found, _internal(error))
 
     async def _follow_all(self) -> None:
         async for told in self._guarded(self.discovery.watch_all, self.type):
             if isinstance(told, DiscoveryFailure):
                 self._failed_all(told)
-            else:
+                continue
+            try:
                 self._take_all(told)
+            except Exception as error:
+                log.exception("%s: internal error", self.type)
+                self._failed_all(DiscoveryFailure(_internal(error)))
 
     async def _guarded(self, make: Callable[[], AsyncIterator[Any]], what: str) -> AsyncIterator[Any]:
         """As `again`; a mistake in the code of a discovery is a failure like others."""
@@ -161,7 +171,7 @@ class Follower:
                 raise
             except Exception as error:
                 log.exception("%s: internal error", what)
-                raise DiscoveryFailure(f"internal error: {type(error).__name__}: {error}") from error
+                raise DiscoveryFailure(_internal(error)) from error
 
         async with closing(again(careful)) as telling:
             async for told in telling:
@@ -288,7 +298,7 @@ class Follower:
         troubles += [
             {"service": str(service), "message": text}
             for service, found in states
-            if (text := found.trouble or found.bad) is not None
+            if (text := found.trouble or found.bad or _pending(found)) is not None
         ]
         return {
             "services": len(states),
@@ -300,3 +310,15 @@ class Follower:
             "failures": self.failures,
             "troubles": troubles[:MOST_TROUBLES],
         }
+
+
+def _internal(error: Exception) -> str:
+    return f"internal error: {type(error).__name__}: {error}"
+
+
+def _pending(found: Followed) -> str | None:
+    """That the registry has said nothing at all yet."""
+    seconds = time.monotonic() - found.since_s
+    if found.asked.is_set() or seconds < PENDING_S:
+        return None
+    return f"no answer yet, asked for {seconds:.0f} s"

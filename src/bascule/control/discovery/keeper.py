@@ -18,7 +18,7 @@ import orjson
 
 from bascule.control.configuration import PackedChange
 from bascule.control.discovery.discovery import Host
-from bascule.control.discovery.follower import Follower
+from bascule.control.discovery.follower import MOST_TROUBLES, Follower
 from bascule.control.discovery.http import Http
 from bascule.control.discovery.kept import KeptFile, packed, packed_dump, read_dump, read_kept, shown
 from bascule.control.discovery.types import load
@@ -68,6 +68,7 @@ class DiscoveryKeeper:
         self._changed: Lists = {}
         self._timer: asyncio.TimerHandle | None = None
         self._started = False
+        self._mistakes: dict[str, tuple[str, str]] = {}  # of observers, by upstream: type, sentence
         self._closing: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -99,7 +100,13 @@ class DiscoveryKeeper:
 
     def details(self) -> dict[str, Any]:
         """For the status server."""
-        return {type: follower.details() for type, follower in self._followers.items()}
+        return {
+            type: (details := follower.details()) | {"troubles": details["troubles"] + self._mistakes_of(type)}
+            for type, follower in self._followers.items()
+        }
+
+    def _mistakes_of(self, type: str) -> list[dict[str, str]]:
+        return [{"source": key, "message": text} for key, (of, text) in self._mistakes.items() if of == type]
 
     def set_metrics(self, metrics: Metrics) -> None:
         texts = {
@@ -242,7 +249,7 @@ class DiscoveryKeeper:
             follower = self._followers.get(service.type)
             if follower is not None:
                 follower.hold(service)
-            self._call(place, self.nodes(service))
+            self._call(service, place, self.nodes(service))
         return new
 
     def _let_go(self, item: Item, gone: Iterable[tuple[str, Service]], left: Mapping[str, Service]) -> None:
@@ -256,7 +263,7 @@ class DiscoveryKeeper:
                 follower.let_go(service)
             if not places:
                 del self._places[service]
-            self._call(place, self.nodes(left[where]) if where in left else None)
+            self._call(service, place, self.nodes(left[where]) if where in left else None)
 
     def _asked(self, service: Service) -> asyncio.Event | None:
         follower = self._followers.get(service.type)
@@ -270,7 +277,7 @@ class DiscoveryKeeper:
             if (file := self._files.get(service.type)) is not None:
                 file.changed()
             for place in self._places.get(service, ()):
-                self._call(place, nodes)
+                self._call(service, place, nodes)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TELL_S, self._tell_now)
 
@@ -282,9 +289,17 @@ class DiscoveryKeeper:
         if changed:
             self._tell(changed)
 
-    def _call(self, place: Place, nodes: Nodes | None) -> None:
+    def _call(self, service: Service, place: Place, nodes: Nodes | None) -> None:
+        """An observer that fails holds up neither the others nor whoever told."""
+        key = upstream_key(place)
+        self._mistakes.pop(key, None)
         for observer in self.on_nodes:
-            observer(upstream_key(place), nodes)
+            try:
+                observer(key, nodes)
+            except Exception as error:
+                log.exception("%s: internal error while the nodes of %s were passed on", key, service)
+                if len(self._mistakes) < MOST_TROUBLES:
+                    self._mistakes[key] = service.type, f"internal error: {type(error).__name__}: {error}"
 
 
 def _named_in(value: Any) -> frozenset[tuple[str, Service]]:
@@ -306,7 +321,7 @@ def _of_dump(path: Path, type: str, dump: Any) -> Lists:
         lists, written, _ = read_dump(path, type)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever it holds, the gateway starts
         log.error("%s can't be used: %s", path, error)
         return {}
     if dump.expire and written + dump.expire < time.time():

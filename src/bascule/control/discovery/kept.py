@@ -39,7 +39,7 @@ def read_kept(path: Path, type: str) -> dict[Service, tuple[DiscoveredNode, ...]
         return {}
     except OSError as error:
         log.warning("%s can't be read: %s", path, (error.strerror or str(error)).lower())
-    except (ValueError, KeyError, TypeError, DiscoveryFailure) as error:
+    except Exception as error:  # whatever it holds, the gateway starts
         log.warning("%s can't be used: %s", path, error)
     return {}
 
@@ -106,12 +106,11 @@ class KeptFile:
                 raise
 
     async def _save(self) -> None:
-        data = self._look()
         try:
-            await asyncio.to_thread(_save, self.path, data)
-        except OSError as error:
+            await asyncio.to_thread(_save, self.path, self._look())
+        except Exception as error:
             if not self._failed:
-                why = (error.strerror or str(error)).lower()
+                why = str(error.strerror).lower() if isinstance(error, OSError) and error.strerror else repr(error)
                 log.error("the last lists of nodes can't be kept in %s: %s", self.path, why)
             self._failed = True
         else:
