@@ -14,6 +14,12 @@ def test_values_are_plain_and_keys_are_strings_as_written() -> None:
     assert value == {"80": "x", "on": [1, 2.5, True], "day": "2020-01-01", "empty": None}
 
 
+def test_marks_of_yaml_1_1_that_stand_for_themselves() -> None:
+    text = b'op: =\nlist: [arg_x, =, "=", <<]\n=: 1\nb: ${{P}}\n'
+    value = {"op": "=", "list": ["arg_x", "=", "=", "<<"], "=": 1, "b": "="}
+    assert YamlDocument(text, {"P": "="}).value == value
+
+
 def test_an_empty_text_is_none() -> None:
     assert YamlDocument(b"# nothing\n", {}).value is None
 

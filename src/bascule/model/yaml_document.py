@@ -1,7 +1,7 @@
 """A YAML text as plain values, with the line of every place in it. Safe against hostile and half-written files.
 
-Differences from PyYAML's safe loader: keys are strings as written (`80:` is "80"), a date stays a string, a key given
-twice is an error, and aliases may not blow a small file up.
+Differences from PyYAML's safe loader: keys are strings as written (`80:` is "80"), a date stays a string, and so do `=`
+and a `<<` that is no key; a key given twice is an error, and aliases may not blow a small file up.
 """
 
 from __future__ import annotations
@@ -108,6 +108,9 @@ class _Loader(yaml.CSafeLoader):
         super().__init__(text)
         self.faults: list[tuple[int | None, str, str]] = []
 
+    def construct_mark(self, node: yaml.Node) -> str:
+        return str(node.value)
+
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
         if not isinstance(node, yaml.MappingNode):
             raise yaml.constructor.ConstructorError(None, None, "expected a mapping", node.start_mark)
@@ -129,6 +132,9 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
+# Of YAML 1.1; PyYAML has nothing that makes a value of these. APISIX's parser takes both as strings.
+for _tag in ("value", "merge"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _Loader.construct_mark)
 
 
 def _check_depth(text: str) -> None:
