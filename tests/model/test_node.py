@@ -49,6 +49,15 @@ def test_a_map_and_a_list_mean_the_same():
     assert as_map == as_list == (NodeConf(host="a", port=1, weight=1), NodeConf(host="b", weight=0))
 
 
+def test_a_host_may_hold_the_port():
+    value = [{"host": host, "weight": 1} for host in ("a:1", "127.0.0.1:80", "[::1]:443")]
+    nodes = Holder.model_validate({"nodes": value}).nodes
+    assert [(node.host, node.port) for node in nodes] == [("a", 1), ("127.0.0.1", 80), ("::1", 443)]
+    for host in ("a:0", "a:65536", "a:", "::1:80"):
+        with pytest.raises(ValidationError):
+            Holder.model_validate({"nodes": [{"host": host, "weight": 1}]})
+
+
 def test_priority_and_metadata():
     value = {"nodes": [{"host": "a", "weight": 1, "priority": -1, "metadata": {"zone": "b"}}]}
     (node,) = Holder.model_validate(value).nodes
@@ -68,7 +77,7 @@ def test_may_be_empty(nodes):
         ({"a": "1"}, ["$.nodes.a: must be an integer"]),
         ("a:1", ['$.nodes: must be an object "host:port" -> weight, or a list of objects with host, port and weight']),
         (
-            [{"host": "a:1", "weight": 1}, {"weight": 1.5, "port": 0}, "a"],
+            [{"host": "a:1", "port": 1, "weight": 1}, {"weight": 1.5, "port": 0}, "a"],
             [
                 "$.nodes[0].host: 'a:1' is not a host; the port goes into \"port\"",
                 "$.nodes[1].host: is required",

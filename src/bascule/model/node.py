@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag, model_validator
 
 from bascule.errors.apisix_text import MatchesAny
 from bascule.errors.fault import INVALID
@@ -14,6 +15,7 @@ from bascule.model.attributes import Int, Json, Model, Port
 
 Weight = Annotated[int, Strict(), Field(ge=0)]
 UNIX = "unix:"
+_WITH_PORT = re.compile(r"([^:\[\]]+|\[[^\[\]]+\]):([0-9]{1,5})", re.ASCII)
 
 
 def split_address(address: str) -> tuple[str, int | None]:
@@ -68,13 +70,21 @@ def _node_host(host: str) -> str:
 
 
 class NodeConf(Model):
-    """`port` None: the default of the scheme."""
+    """`port` None: the default of the scheme. As in APISIX, `host` may hold the port instead."""
 
     host: Annotated[str, Strict(), AfterValidator(_node_host)]
     port: Port | None = None
     weight: Weight
     priority: Int = 0
     metadata: Json | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _port_in_host(cls, value: Any) -> Any:
+        host = value.get("host") if isinstance(value, dict) and value.get("port") is None else None
+        if isinstance(host, str) and ":" in host and (found := _WITH_PORT.fullmatch(host)) is not None:
+            return {**value, "host": found[1], "port": int(found[2])}
+        return value
 
 
 def _checked(address: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NO_CERT = "failed to parse cert: PEM_read_bio_X509_AUX() failed"
 _NO_KEY = "failed to parse key: PEM_read_bio_PrivateKey() failed"
+_SEALED = "failed to decrypt previous encrypted key"  # APISIX takes what isn't PEM for what it sealed
 _MISMATCH = "failed to parse key: the key and the cert don't belong together"
 Parts = tuple[str | int, ...]
 
@@ -55,7 +56,8 @@ def _check_pair(cert: str, key: str, cert_at: Parts, key_at: Parts, before: str,
         return
     public = _public_key(key)
     if public is None:
-        faults.add(key_at, _sentence(key, "private key"), before + _NO_KEY, semantic=True)
+        text = _NO_KEY if key.startswith("---") else _SEALED
+        faults.add(key_at, _sentence(key, "private key"), before + text, semantic=True)
     elif certificates and public != _spki(certificates[0]):
         faults.add(key_at, "doesn't belong to the certificate", before + _MISMATCH, semantic=True)
 
