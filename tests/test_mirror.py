@@ -30,6 +30,7 @@ WHOLE_ROOM = {
     "control/test_chaos.py",
     "cli/test_stores.py",
     "control/test_soak.py",
+    "control/discovery/test_hostile_registries.py",
     "control/health/test_health_checks.py",
     "engine/test_bad_upstreams.py",
     "engine/test_failing_nodes.py",

@@ -3,7 +3,9 @@ that are too old (410), bearer tokens, label selectors, HTTPS if wanted.
 
 There is no cluster in Debian nor on PyPI, so this one stands in for it."""
 
+import contextlib
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -88,6 +90,12 @@ class KubernetesServer(JsonServer):
             self._round += 1
             self._changed.notify_all()
 
+    def cut(self) -> None:
+        """Ends all connections in the middle of what they carry."""
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def stop(self) -> None:
         self.hang_up()
         super().stop()
@@ -95,6 +103,7 @@ class KubernetesServer(JsonServer):
     # ---- the API
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[Any, ...]:
+        round = self._round  # what hangs up from now on ends this watch, too
         url = urlsplit(path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if headers.get("authorization") != f"Bearer {self.token}":
@@ -111,7 +120,7 @@ class KubernetesServer(JsonServer):
             version = int(query["resourceVersion"])
             if version < self.oldest and version % 2:
                 return 410, {"kind": "Status", "code": 410, "message": "too old resource version"}
-            return 200, self._watch(resource, namespace, version, query)
+            return 200, self._watch(resource, namespace, version, query, round)
         with self._changed:
             return self._list(resource, namespace, query)
 
@@ -124,9 +133,10 @@ class KubernetesServer(JsonServer):
             metadata["continue"] = str(begin + self.page)
         return 200, {"kind": "List", "metadata": metadata, "items": page}
 
-    def _watch(self, resource: str, namespace: str | None, version: int, query: dict[str, str]) -> Iterator[bytes]:
+    def _watch(
+        self, resource: str, namespace: str | None, version: int, query: dict[str, str], round: int
+    ) -> Iterator[bytes]:
         with self._changed:
-            round = self._round
             self.watches += 1
         while True:
             with self._changed:

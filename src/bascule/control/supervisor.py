@@ -455,7 +455,7 @@ class Supervisor:
         self._launch = launch
         self._keeper.changed()
         launch.note_ignored()
-        self.discovery.configure(settings.discovery)
+        self.discovery.configure(settings.discovery, self.configuration.changes)
         logging.getLogger().setLevel(LEVELS[settings.nginx_config.error_log_level])
         log.warning("config.yaml has changed: replacing %d workers, one by one", self.workers)
         self._announcer.next_generation()
@@ -465,7 +465,7 @@ class Supervisor:
             self._report.changes_with_errors += 1
             log.error("%s; config.yaml stays as it was", error)
             self._launch = before
-            self.discovery.configure(before.settings.discovery)
+            self.discovery.configure(before.settings.discovery, self.configuration.changes)
             if self.workers:
                 self._listening.open(before.settings.addresses, before.workers, before.settings.bascule.listen_backlog)
             self._keeper.changed()

@@ -21,6 +21,7 @@ IGNORED: tuple[tuple[str, str], ...] = (
     ("apisix.admin_api_version", "it stands in deployment.admin"),
     ("apisix.disable_sync_configuration_during_start", "a worker serves once it has its configuration"),
     ("apisix.enable_dev_mode", "start with --workers 1 instead"),
+    ("apisix.enable_resolv_search_option", "its name is enable_resolv_search_opt"),
     ("apisix.enable_reuseport", "every worker always has sockets of its own"),
     ("apisix.extra_lua_cpath", _LUA),
     ("apisix.extra_lua_path", _LUA),

@@ -121,7 +121,7 @@ def test_a_bad_instance_is_left_to_be_named(agent):
 
     async def script(told):
         bad, good = await told.until(lambda one: isinstance(one, list))
-        assert (bad.host, good) == (5, DiscoveredNode("127.0.0.1", 80))
+        assert (bad.host, good) == ([5], DiscoveredNode("127.0.0.1", 80))
 
     play(of(agent), script, WEB)
 

@@ -110,10 +110,10 @@ def test_secrets_are_not_shown():
         async def watch_all(self):
             yield
 
-    conf = Config(servers=("http://me:pass@a:1/x", "http://b"), client={"token": "t"}, max_nodes=5)
+    conf = Config(servers=("http://me:p@ss@a:1/x", "http://b"), client={"token": "t", "X-Api-Key": "k"}, max_nodes=5)
     assert Mine(conf, Host(Http(), Path(), Path())).shown() == {
         "max_nodes": 5,
         "servers": ["http://me:***@a:1/x", "http://b"],
-        "client": {"token": "***"},
+        "client": {"token": "***", "X-Api-Key": "***"},
         "token": "",
     }

@@ -48,7 +48,7 @@ def test_a_file_is_read_again_when_it_changes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("web: {a: 1", "is no YAML: while parsing a flow mapping"),
+        ("web: {a: 1", "a.yaml:2: is not valid YAML: did not find expected ',' or '}'"),
         ("- web", "must hold an object"),
         ("web: {'a:99999': 1}", ": web"),
         ("web: [{host: a, weight: 1, prot: 1}]", ": web[0].prot"),

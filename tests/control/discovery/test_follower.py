@@ -297,6 +297,18 @@ def test_a_registry_that_tells_everything():
     play(script, Whole, empty_after=0.05)
 
 
+def test_a_mistake_in_the_code_is_no_trouble_any_more_once_it_runs_again(caplog):
+    async def script(scripted, follower, told):
+        follower.hold(WEB)
+        scripted.put(Found({"web": [A]}, source="x"), ZeroDivisionError("oh"), name="")
+        await until(lambda: follower.details()["troubles"])
+        scripted.put(Found({"web": [B]}, source="x"), name="")
+        await until(lambda: not follower.details()["troubles"])
+        assert follower.nodes(WEB) == (B,)
+
+    play(script, Whole)
+
+
 def test_one_of_several_sources_that_fails():
     async def script(scripted, follower, told):
         follower.hold(WEB)

@@ -1,4 +1,5 @@
 import asyncio
+import ssl
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ from tests.servers.web import JsonServer
 
 
 class Registry(JsonServer):
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.headers: list[dict[str, str]] = []
-        super().__init__()
+        super().__init__(tls)
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
         self.headers.append(headers)
@@ -30,9 +31,9 @@ def registry():
     server.stop()
 
 
-def play(script):
+def play(script, **options):
     async def run():
-        http = Http()
+        http = Http(**options)
         try:
             return await asyncio.wait_for(script(http), 20)
         finally:
@@ -66,6 +67,24 @@ def test_failures_are_sentences(registry):
         Answer(200, {}, b"<html>").json("it")
 
 
+def test_who_is_trusted(certificates):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server.cert, certificates.server.key)
+    server = Registry(context)
+
+    async def script(http):
+        return (await http.ask(f"{server.url}/ok", total_s=20)).status
+
+    try:
+        assert play(script, trusted=str(certificates.ca.cert)) == 200
+        with pytest.raises(DiscoveryFailure, match="its certificate isn't trusted"):
+            play(script)
+        with pytest.raises(DiscoveryFailure, match="/none can't be used: No such file"):
+            play(script, trusted="/none")
+    finally:
+        server.stop()
+
+
 def test_an_answer_has_limits(registry, monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", 1000)
     with pytest.raises(DiscoveryFailure, match="answers with more than 1000 bytes"):
@@ -78,10 +97,10 @@ def test_a_server_that_keeps_still(raw_upstream):
         play(lambda http: http.ask(f"http://{server.address}/", total_s=0.2))
 
     async def silent(http):
-        async for _ in http.lines(f"http://{server.address}/", silent_s=0.2):
+        async for _ in http.lines(f"http://{server.address}/", most_s=0.2):
             pass
 
-    with pytest.raises(DiscoveryFailure, match="has gone silent"):
+    with pytest.raises(DiscoveryFailure, match="doesn't answer in time"):
         play(silent)
 
 

@@ -177,18 +177,32 @@ def test_another_configuration_keeps_the_lists(tmp_path):
         kept.write(web={"127.0.0.1:1": 1})
         await kept.take(Change("upstreams", "1", UP))
         types = kept.keeper.types
-        kept.keeper.configure({"file": {"path": "none.json"}})
+        kept.keeper.configure({"file": {"path": "none.json"}}, list)
         assert kept.keeper.answers == {WEB: (A,)}
         (tmp_path / "nodes2.json").write_text('{"web": {"127.0.0.1:2": 1}}')
-        kept.keeper.configure({"file": {"path": "nodes2.json"}})
+        kept.keeper.configure({"file": {"path": "nodes2.json"}}, list)
         await kept.told.until(lambda one: one == {WEB: (B,)})
-        kept.keeper.configure({})
+        kept.keeper.configure({}, list)
         assert (kept.keeper.answers, kept.keeper.types, kept.keeper.dump("file")) == ({}, set(), None)
-        kept.keeper.configure(FILE)
+        kept.keeper.configure(FILE, list)
         assert types == {"file"}
         await kept.told.until(lambda one: one == {WEB: (A,)})
 
     play(tmp_path, script)
+
+
+def test_the_first_registry_that_is_configured_while_the_gateway_runs(tmp_path):
+    async def script(kept):
+        kept.write(web={"127.0.0.1:1": 1})
+        change = Change("upstreams", "1", UP)
+        await kept.take(change)
+        assert (kept.told.all, kept.keeper.answers) == ([], {})
+        kept.keeper.configure(FILE, lambda: [change])
+        await kept.told.until(lambda one: one == {WEB: (A,)})
+        await kept.take(Change("upstreams", "1", None))
+        assert kept.keeper.answers == {}
+
+    play(tmp_path, script, {})
 
 
 def test_dumps_as_consul_has_them(tmp_path):

@@ -99,6 +99,34 @@ def test_a_version_that_is_too_old_means_a_new_list(server):
     play(of(conf_of(server)), script)
 
 
+def test_a_watch_that_is_cut_goes_on_where_it_was(server, monkeypatch):
+    monkeypatch.setattr(module, "LASTING_S", 0)
+    server.put(endpoints("ns", "a", "10.0.0.1"))
+
+    async def script(told):
+        await told.found("ns/a:80", "10.0.0.1:80")
+        server.put(endpoints("ns", "a", "10.0.0.2"))
+        await told.found("ns/a:80", "10.0.0.2:80")
+        server.cut()
+        server.put(endpoints("ns", "a", "10.0.0.3"))
+        assert not (await told.found("ns/a:80", "10.0.0.3:80")).whole
+        assert told.all == []
+
+    play(of(conf_of(server)), script)
+    assert sum("watch=true" not in path for _, path in server.requests) == 1
+
+
+def test_versions_that_are_always_too_old_are_a_failure(server):
+    server.put(endpoints("ns", "a", "10.0.0.1"))
+    server.oldest = 10**9
+
+    async def script(told):
+        await told.found("ns/a:80", "10.0.0.1:80")
+        assert "what has just been listed is too old to be watched (410 Gone)" in await told.failure()
+
+    play(of(conf_of(server)), script)
+
+
 def test_a_server_that_is_away_and_comes_back(server):
     server.put(endpoints("ns", "a", "10.0.0.1"))
 

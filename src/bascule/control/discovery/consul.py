@@ -24,6 +24,7 @@ from bascule.control.discovery.discovery import (
     Service,
     closing,
     together,
+    unusable,
 )
 from bascule.control.discovery.http import Answer, place
 from bascule.model.admin_settings import Section
@@ -32,6 +33,7 @@ Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+(/[^\s]*)?$")]
 Ms = Annotated[int, Field(ge=1)]
 MOST_BLOCKING = 100  # queries at once at one agent, which allows 200 connections of a client; others are polled
 LEAST_PAUSE_S = 0.05  # between queries, however quickly the agent answers
+LEAST_BLOCKED_S = 0.5  # what tells nothing new sooner is polled
 SKIPPED = ("consul",)
 
 
@@ -96,9 +98,10 @@ async def follow(
     """Answers of an agent, each when it has changed (or might have); 404 is one, too. Raises DiscoveryFailure."""
     headers = {"X-Consul-Token": conf.token} if conf.token else {}
     connect_s, read_s = conf.timeout.connect / 1000, conf.timeout.read / 1000
+    loop = asyncio.get_running_loop()
     index = 0
     while True:
-        blocks = blocking and index > 0
+        blocks, began = blocking and index > 0, loop.time()
         answer = await host.http.ask(
             url,
             params={**params, "index": str(index), "wait": f"{conf.timeout.wait}s"} if blocks else params,
@@ -107,16 +110,18 @@ async def follow(
             total_s=connect_s + read_s + (conf.timeout.wait * 17 / 16 if blocks else 0),
             keepalive=conf.keepalive,
         )
-        if answer.status not in (200, 404):
-            why = answer.body[:100].decode(errors="replace").strip()
-            raise DiscoveryFailure(f"{place(url)} answers {answer.status}{f': {why}' if why else ''}")
         told = answer.headers.get("X-Consul-Index", "")
-        fresh = int(told) if told.isascii() and told.isdigit() else 0
+        # Consul says 404 of a folder that isn't there, with its index; others that say so are no Consul.
+        if answer.status != 200 and not (answer.status == 404 and told):
+            raise answer.refusal(place(url))
+        fresh = int(told) if told.isascii() and told.isdigit() and len(told) < 20 else 0
         if fresh != index or not blocks:
             yield answer
+        # What answers a query at once without anything new doesn't know blocking queries.
+        blocked = not blocks or fresh != index or loop.time() - began >= LEAST_BLOCKED_S
         # An index that goes back means that the agent has lost its state: to be asked without one.
         index = fresh if fresh >= index else 0
-        await asyncio.sleep(LEAST_PAUSE_S if blocking and index else conf.fetch_interval)
+        await asyncio.sleep(LEAST_PAUSE_S if blocking and index and blocked else conf.fetch_interval)
 
 
 class Consul(Discovery[ConsulConfig]):
@@ -200,5 +205,5 @@ class Consul(Discovery[ConsulConfig]):
                 kept = metadata if self.conf.preserve_metadata and metadata else None
                 nodes.append(DiscoveredNode(address, instance.get("Port") or None, self.conf.weight, 0, kept))
             except (KeyError, TypeError, AttributeError):
-                nodes.append(DiscoveredNode(entry, None))  # left out, and named
+                nodes.append(unusable(entry))
         return nodes

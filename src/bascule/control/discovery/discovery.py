@@ -24,9 +24,11 @@ from bascule.model.discovery import DiscoveredNode, Service
 
 __all__ = ["DiscoveredNode", "Discovery", "DiscoveryConfig", "DiscoveryFailure", "Found", "Host", "Nodes", "Service"]
 
-SECRETS = ("token", "password", "access_key", "secret_key")
 HIDDEN = "***"
-_PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")  # in a URL
+_SECRET = re.compile(
+    r".*(tokens?|passw(or)?d|passphrase|secrets?|credentials?|(access|secret|private|api)[_-]?key)", re.I
+)
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^/]*@")  # in a URL, also when an @ in it isn't escaped
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 30.0
 
@@ -41,6 +43,13 @@ class DiscoveryConfig(Section):
 
 
 Nodes = Sequence[DiscoveredNode]
+
+
+def unusable(told: Any) -> DiscoveredNode:
+    """For what a registry tells in a node's place and is none: it is left out later, and named."""
+    return DiscoveredNode([told], None)  # type: ignore[arg-type]
+
+
 C = TypeVar("C", bound=DiscoveryConfig)
 T = TypeVar("T")
 
@@ -113,7 +122,7 @@ def _without_secrets(value: Any, key: str = "") -> Any:
         return [_without_secrets(inner, key) for inner in value]
     if not isinstance(value, str) or not value:
         return value
-    return HIDDEN if key in SECRETS else _PASSWORD.sub(rf"\1{HIDDEN}@", value)
+    return HIDDEN if _SECRET.fullmatch(key) else _PASSWORD.sub(rf"\1{HIDDEN}@", value)
 
 
 def pause_s(failures: int) -> float:
@@ -129,18 +138,22 @@ def closing(telling: AsyncIterator[T]) -> aclosing[AsyncGenerator[T]]:
 
 
 async def again(make: Callable[[], AsyncIterator[T]], source: str = "") -> AsyncIterator[T | DiscoveryFailure]:
-    """What a generator yields; when it fails or ends, the failure, and after a pause what a new one yields."""
+    """What a generator yields; when it fails or ends, the failure, and after a pause what a new one yields. The pauses
+    are short again once it has gone well for longer than the longest of them: a registry that tells its lists and
+    then fails each time isn't to be asked for everything twice a second."""
     failures = 0
+    loop = asyncio.get_running_loop()
     while True:
         failure = DiscoveryFailure("stopped telling")
+        began, good = loop.time(), False
         try:
             async with closing(make()) as telling:
                 async for told in telling:
-                    failures = 0
+                    good = True
                     yield told
         except DiscoveryFailure as raised:
             failure = raised
-        failures += 1
+        failures = 1 if good and loop.time() - began > LAST_RETRY_S else failures + 1
         failure.source = source
         yield failure
         await asyncio.sleep(pause_s(failures))

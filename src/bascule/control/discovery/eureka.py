@@ -18,6 +18,7 @@ from bascule.control.discovery.discovery import (
     Host,
     Nodes,
     Service,
+    unusable,
 )
 from bascule.control.discovery.http import place
 
@@ -54,7 +55,7 @@ class Eureka(Discovery[EurekaConfig]):
         answer = await self.host.http.ask(url, connect_s=timeout.connect / 1000, total_s=timeout.total_s)
         where = place(url)
         if answer.status != 200:
-            raise DiscoveryFailure(f"{where} answers {answer.status}")
+            raise answer.refusal(where)
         document = answer.json(where)
         found: dict[str, list[DiscoveredNode]] = {}
         try:
@@ -67,6 +68,9 @@ class Eureka(Discovery[EurekaConfig]):
 
     def _nodes(self, instances: Iterable[Any]) -> Iterable[DiscoveredNode]:
         for instance in instances:
+            if not isinstance(instance, dict):
+                yield unusable(instance)
+                continue
             overridden = instance.get("overriddenstatus") or instance.get("overriddenStatus")
             status = instance.get("status") if overridden in (None, "", "UNKNOWN") else overridden
             if status != "UP":
@@ -76,7 +80,8 @@ class Eureka(Discovery[EurekaConfig]):
             # A secure port, if it is on, beats the other one, as in APISIX.
             port = _port(instance.get("securePort")) or _port(instance.get("port"))
             weight = _number(metadata.get("weight", self.conf.weight))
-            yield DiscoveredNode(instance.get("ipAddr"), port or 0, weight, 0, metadata or None)
+            host: Any = instance.get("ipAddr")
+            yield DiscoveredNode(host, port or 0, weight, 0, metadata or None)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -92,4 +97,4 @@ def _port(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20 else value

@@ -10,12 +10,11 @@ A file is YAML or JSON: the names of services, with nodes in either of the forms
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-import yaml
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from bascule.control.discovery.discovery import (
@@ -24,17 +23,17 @@ from bascule.control.discovery.discovery import (
     DiscoveryConfig,
     DiscoveryFailure,
     Found,
-    again,
-    closing,
 )
 from bascule.errors.sentences import sentences
 from bascule.model.admin_settings import Duration
 from bascule.model.attributes import Model
 from bascule.model.node import NodeConf, Nodes
+from bascule.model.yaml_document import YamlDocument, YamlRefused
 
 MAX_BYTES = 64 << 20
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-Stamp = tuple[int, int, int] | None
+SOURCE = "files"
+Stamp = tuple[int, int, int, int] | None
+Lists = dict[str, tuple[DiscoveredNode, ...]]
 
 
 class _Listed(Model):
@@ -60,25 +59,34 @@ class File(Discovery[FileConfig]):
     Config = FileConfig
 
     async def watch_all(self) -> AsyncIterator[Found | DiscoveryFailure]:
-        async with closing(again(self._look, "files")) as telling:
-            async for told in telling:
-                yield told
-
-    async def _look(self) -> AsyncIterator[Found]:
         paths = [self.host.folder / path for path in self.conf.path]
         before: list[Stamp] | None = None
         while True:
             stamps = await asyncio.to_thread(lambda: [_stamp(path) for path in paths])
             if stamps != before:
-                nodes: dict[str, tuple[DiscoveredNode, ...]] = {}
-                for path in paths:
-                    for name, listed in (await asyncio.to_thread(_read, path)).items():
-                        if name in nodes:
-                            raise DiscoveryFailure(f"{path}: the service {name!r} stands in another file, too")
-                        nodes[name] = listed
-                yield Found(nodes, source="files")
                 before = stamps
+                try:
+                    yield Found(await asyncio.to_thread(_read_all, paths), source=SOURCE)
+                except DiscoveryFailure as failure:
+                    yield DiscoveryFailure(str(failure), SOURCE)
+                    if isinstance(failure, _Unreadable):
+                        before = None  # it may be another time, without a change of the file
             await asyncio.sleep(self.conf.check_interval)
+
+
+class _Unreadable(DiscoveryFailure):
+    """A file can't be read at all."""
+
+
+def _read_all(paths: Sequence[Path]) -> Lists:
+    """Raises DiscoveryFailure."""
+    nodes: Lists = {}
+    for path in paths:
+        for name, listed in _read(path).items():
+            if name in nodes:
+                raise DiscoveryFailure(f"{path}: the service {name!r} stands in another file, too")
+            nodes[name] = listed
+    return nodes
 
 
 def _stamp(path: Path) -> Stamp:
@@ -86,20 +94,23 @@ def _stamp(path: Path) -> Stamp:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
 
 
-def _read(path: Path) -> dict[str, tuple[DiscoveredNode, ...]]:
+def _read(path: Path) -> Lists:
     """Raises DiscoveryFailure."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DiscoveryFailure(f"{path} has more than {MAX_BYTES} bytes")
         data = path.read_bytes()
-        document = orjson.loads(data) if path.suffix == ".json" else yaml.load(data, _LOADER)
+        document = orjson.loads(data) if path.suffix == ".json" else YamlDocument(data, None).value
     except OSError as error:
-        raise DiscoveryFailure(f"{path} can't be read: {(error.strerror or str(error)).lower()}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise DiscoveryFailure(f"{path} is no {'JSON' if path.suffix == '.json' else 'YAML'}: {_line(error)}") from None
+        raise _Unreadable(f"{path} can't be read: {(error.strerror or str(error)).lower()}") from None
+    except YamlRefused as refused:
+        line, _, sentence = refused.faults[0]
+        raise DiscoveryFailure(f"{path}{'' if line is None else f':{line}'}: {sentence}") from None
+    except ValueError as error:
+        raise DiscoveryFailure(f"{path} is no JSON: {error}") from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -117,7 +128,3 @@ def _nodes(path: Path, name: str, listed: Any) -> tuple[DiscoveredNode, ...]:
         raise DiscoveryFailure(f"{path}: {name}{place}: {sentence}") from None
     nodes: tuple[NodeConf, ...] = conf.nodes  # type: ignore[assignment]
     return tuple(DiscoveredNode(node.host, node.port, node.weight, node.priority, node.metadata) for node in nodes)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -235,6 +235,7 @@ class Follower:
         found.asked.set()
 
     def _take_all(self, told: Found) -> None:
+        self._troubles.pop("", None)  # a mistake in the code: it runs again
         if self._troubles.pop(told.source, None) is not None:
             log.warning("%s: %s is told again", self.type, told.source or "everything")
         before = self._all

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import unicodedata
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from aiohttp import (
     ClientConnectorError,
     ClientError,
     ClientResponse,
+    ClientResponseError,
     ClientSession,
     ClientTimeout,
     DummyCookieJar,
@@ -23,15 +25,23 @@ from yarl import URL
 
 MAX_BYTES = 64 << 20
 MAX_LINE = 4 << 20
-NO_VERIFY = False
+MAX_SENTENCE = 400
 
 
 class DiscoveryFailure(Exception):
-    """A registry doesn't answer, or not as it should; the text says why. `source`: which of several servers."""
+    """A registry doesn't answer, or not as it should; the text says why, in one line of printable characters, as parts
+    of it may be the registry's own words. `source`: which of several servers."""
 
     def __init__(self, sentence: str, source: str = "") -> None:
-        super().__init__(sentence)
+        super().__init__(one_line(sentence, MAX_SENTENCE))
         self.source = source
+
+
+def one_line(text: str, most: int) -> str:
+    """For logs and terminals: blanks for white space, "?" for what can't be printed, at most so many characters."""
+    text = " ".join(text[: 4 * most].split())
+    text = "".join("?" if unicodedata.category(c)[0] == "C" else c for c in text)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 class Answer(NamedTuple):
@@ -46,12 +56,22 @@ class Answer(NamedTuple):
         except orjson.JSONDecodeError:
             raise DiscoveryFailure(f"{where} answers with what is no JSON") from None
 
+    def refusal(self, where: str, why: str | None = None) -> DiscoveryFailure:
+        """For a status that isn't what it should be. `why`: what the registry says; None: the body's begin."""
+        if 300 <= self.status < 400 and "Location" in self.headers:
+            why = f"it leads to {place(self.headers['Location'])}, where isn't asked"
+        elif why is None:
+            why = one_line(self.body[:200].decode(errors="replace"), 100)
+        return DiscoveryFailure(f"{where} answers {self.status}{f': {why}' if why else ''}")
+
 
 class Http:
-    """One session, made at the first request."""
+    """One session, made at the first request. `trusted`: a file of CAs that servers are verified by, or "system"."""
 
-    def __init__(self, agent: str = "bascule") -> None:
+    def __init__(self, agent: str = "bascule", trusted: str = "system") -> None:
         self._agent = agent
+        self._trusted = trusted
+        self._context: ssl.SSLContext | None = None
         self._session: ClientSession | None = None
 
     async def ask(
@@ -84,26 +104,32 @@ class Http:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         connect_s: float = 2.0,
-        silent_s: float = 60.0,
+        most_s: float = 60.0,
         tls: ssl.SSLContext | bool = True,
     ) -> AsyncIterator[bytes]:
-        """The lines of an answer that goes on, until it ends. Raises DiscoveryFailure, also when nothing comes for
-        silent_s, and HttpRefused when the status isn't 200."""
-        timeout = ClientTimeout(total=None, sock_connect=connect_s, sock_read=silent_s)
+        """The lines of an answer that goes on, until it ends. Raises DiscoveryFailure: HttpRefused if the status isn't
+        200, CutShort if the answer breaks off or hasn't ended after most_s."""
+        timeout = ClientTimeout(total=most_s, sock_connect=connect_s)
+        begun = False
         try:
             async with self._request(url, "GET", params, headers, None, timeout, tls, True) as answer:
                 if answer.status != 200:
                     raise HttpRefused(
                         place(url), Answer(answer.status, answer.headers, await _read(answer, place(url)))
                     )
+                begun = True
                 try:
                     async for line in _lines(answer, place(url)):
                         yield line
                 finally:
                     _hang_up(answer)
         except TimeoutError:
-            raise DiscoveryFailure(f"{place(url)} has gone silent") from None
+            if begun:
+                raise CutShort(f"{place(url)} doesn't end its answer") from None
+            raise DiscoveryFailure(f"{place(url)} doesn't answer in time") from None
         except (ClientError, OSError, ValueError) as error:
+            if begun:
+                raise CutShort(f"{place(url)} broke off: {_reason(error)}") from None
             raise DiscoveryFailure(f"{place(url)} can't be asked: {_reason(error)}") from None
 
     def _request(
@@ -139,9 +165,20 @@ class Http:
             headers=fields,
             data=form,
             timeout=timeout,
-            ssl=tls,
+            ssl=self._verifying() if tls is True else tls,
             allow_redirects=False,
         )
+
+    def _verifying(self) -> ssl.SSLContext | bool:
+        """Raises DiscoveryFailure."""
+        if self._trusted == "system":
+            return True
+        if self._context is None:
+            try:
+                self._context = ssl.create_default_context(cafile=self._trusted)
+            except OSError as error:
+                raise DiscoveryFailure(f"{self._trusted} can't be used: {error.strerror or error}") from None
+        return self._context
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -158,10 +195,18 @@ class HttpRefused(DiscoveryFailure):
         self.answer = answer
 
 
+class CutShort(DiscoveryFailure):
+    """The connection has ended in the middle of an answer, or the answer doesn't end."""
+
+
 def place(url: str) -> str:
     """A URL as it may be shown: without user, password and query."""
-    target = URL(url)
-    return str(target.with_user(None).with_query(None)) if target.host else url
+    try:
+        target = URL(url)
+        return str(target.with_user(None).with_query(None))
+    except ValueError:  # a path alone, or a port that there can't be
+        scheme, separator, rest = url.partition("?")[0].rpartition("://")
+        return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 async def _read(answer: ClientResponse, where: str) -> bytes:
@@ -176,6 +221,8 @@ async def _read(answer: ClientResponse, where: str) -> bytes:
 def _reason(error: Exception) -> str:
     if isinstance(error, ClientConnectorCertificateError):
         return f"its certificate isn't trusted: {error.certificate_error}"
+    if isinstance(error, ClientResponseError):
+        return f"it answers with what is no HTTP: {error.message}"  # the error's text would hold the query, with tokens
     cause: BaseException = error.os_error if isinstance(error, ClientConnectorError) else error
     if isinstance(cause, ConnectionRefusedError):
         return "connection refused"
@@ -183,11 +230,16 @@ def _reason(error: Exception) -> str:
 
 
 async def _lines(answer: ClientResponse, where: str) -> AsyncIterator[bytes]:
-    rest = b""
+    rest = bytearray()
     async for chunk in answer.content.iter_any():
-        *whole, rest = (rest + chunk).split(b"\n")
+        first, *more = chunk.split(b"\n")
+        rest += first
         if len(rest) > MAX_LINE:
             raise DiscoveryFailure(f"{where} sends a line of more than {MAX_LINE} bytes")
+        if not more:
+            continue
+        whole = [bytes(rest), *more[:-1]]
+        rest = bytearray(more[-1])
         for line in whole:
             if line:
                 yield line

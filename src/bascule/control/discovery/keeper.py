@@ -57,7 +57,7 @@ class DiscoveryKeeper:
         self.types: set[str] = set(launch.settings.discovery)  # one object, which others hold, too
         self._tell = tell
         self._section: dict[str, Any] = dict(launch.settings.discovery)
-        self._http = Http()
+        self._http = Http(trusted=launch.settings.apisix.ssl.ssl_trusted_certificate)
         search = launch.settings.apisix.enable_resolv_search_opt
         self._host = Host(self._http, Path(launch.folder), Path(launch.home), environ, search)
         self._store = Path(launch.store_folder)
@@ -69,6 +69,7 @@ class DiscoveryKeeper:
         self._timer: asyncio.TimerHandle | None = None
         self._started = False
         self._mistakes: dict[str, tuple[str, str]] = {}  # of observers, by upstream: type, sentence
+        self._unseen = False  # resources came that weren't looked through
         self._closing: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -133,15 +134,9 @@ class DiscoveryKeeper:
         long."""
         self._start()
         if not self._section:
+            self._unseen = True  # most gateways discover nothing, and look for nothing in what they serve
             return
-        new: list[Service] = []
-        for change in changes:
-            found = _named_in(change.value)
-            if found:
-                item = change.kind, change.id
-                before = self._held.get(item, frozenset())
-                self._held[item] = before | found
-                new += self._hold(item, found - before)
+        new = self._note(changes)
         waits = [event for service in new if (event := self._asked(service)) is not None]
         if waits:
             tasks = [asyncio.ensure_future(event.wait()) for event in waits]
@@ -167,9 +162,13 @@ class DiscoveryKeeper:
             else:
                 del self._held[item]
 
-    def configure(self, section: Mapping[str, Any]) -> None:
-        """As config.yaml says it now: what has changed of it starts anew, with the lists that it has."""
+    def configure(self, section: Mapping[str, Any], changes: Callable[[], Iterable[Change]]) -> None:
+        """As config.yaml says it now: what has changed of it starts anew, with the lists that it has. `changes`: every
+        resource, which is looked through if that wasn't done before."""
         before, self._section = self._section, dict(section)
+        if section and self._unseen:
+            self._unseen = False
+            self._note(changes())
         self.types.clear()
         self.types.update(section)
         if not self._started:
@@ -236,6 +235,18 @@ class DiscoveryKeeper:
         task.add_done_callback(self._closing.discard)
 
     # ---- services
+
+    def _note(self, changes: Iterable[Change]) -> list[Service]:
+        """The services that are named now and weren't before."""
+        new: list[Service] = []
+        for change in changes:
+            found = _named_in(change.value)
+            if found:
+                item = change.kind, change.id
+                before = self._held.get(item, frozenset())
+                self._held[item] = before | found
+                new += self._hold(item, found - before)
+        return new
 
     def _hold(self, item: Item, found: Iterable[tuple[str, Service]]) -> list[Service]:
         """Those that nobody named before."""

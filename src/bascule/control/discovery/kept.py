@@ -58,16 +58,20 @@ def read_dump(path: Path, type: str) -> tuple[dict[Service, tuple[DiscoveredNode
     if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
         raise ValueError("no dump of services")
     lists = {}
-    for name, told in document["services"].items():
+    for key, told in document["services"].items():
+        name, space, args = key.partition(" {")
         try:
-            lists[Service(type, name)], _ = checked(nodes_of_dump(told), MOST)
+            lists[Service(type, name, f"{{{args}" if space else "")], _ = checked(nodes_of_dump(told), MOST)
         except DiscoveryFailure as failure:
             raise ValueError(str(failure)) from None
-    return lists, float(document.get("last_update") or 0), float(document.get("expire") or 0)
+    try:
+        return lists, float(document.get("last_update") or 0), float(document.get("expire") or 0)
+    except TypeError:
+        raise ValueError("no time at which it was written") from None
 
 
 def packed_dump(lists: Lists, expire_s: float) -> bytes:
-    services = {service.name: described(nodes) for service, nodes in lists.items()}
+    services = {f"{one.name} {one.args}".rstrip(): described(nodes) for one, nodes in lists.items()}
     return orjson.dumps({"services": services, "last_update": int(time.time()), "expire": expire_s})
 
 

@@ -31,8 +31,8 @@ from bascule.control.discovery.discovery import (
     closing,
     together,
 )
-from bascule.control.discovery.http import HttpRefused
-from bascule.control.discovery.kubernetes_objects import Cluster, Kind
+from bascule.control.discovery.http import Answer, CutShort, HttpRefused
+from bascule.control.discovery.kubernetes_objects import Cluster, Kind, slim
 from bascule.errors.sentences import Refused
 from bascule.model.admin_settings import Section
 from bascule.model.attributes import Regex
@@ -44,6 +44,9 @@ PAGE = 500
 WATCH_S = 600  # after so long, less up to a half, the API server ends a watch
 SILENT_S = 60.0  # beyond that
 RELIST_S = 1.0
+LASTING_S = 5.0  # a watch that breaks off or is too old sooner than that is a failure
+MOST_EARLY = 3  # times in a row that a watch is too old so soon
+MAX_LIST_BYTES = 256 << 20
 _NAME = re.compile(r"([^/:]+/)?[^/:]+/[^/:]+:[^/:]+")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -191,8 +194,10 @@ class Kubernetes(Discovery[KubernetesConfig]):
         namespace = conf.namespace_selector.equal
         url = self._base(conf) + kind.path(None if namespace is None else quote(namespace, safe=""))
         params = {"labelSelector": conf.label_selector} if conf.label_selector else {}
+        loop, early = asyncio.get_running_loop(), 0
         while True:
             version, objects = await self._list(conf, url, params)
+            began = loop.time()
             taken = [one for one in objects if conf.namespace_selector.takes(_namespace(one))]
             yield True, cluster.replace(kind, taken)
             async with closing(self._watch(conf, url, params, version)) as events:
@@ -201,29 +206,30 @@ class Kubernetes(Discovery[KubernetesConfig]):
                         changed = cluster.change(kind, one, gone=event == "DELETED")
                         if changed:
                             yield False, changed
+            early = early + 1 if loop.time() - began < LASTING_S else 0
+            if early == MOST_EARLY:
+                raise DiscoveryFailure(f"{url}: what has just been listed is too old to be watched (410 Gone)")
             await asyncio.sleep(RELIST_S)  # the version that was watched from is too old
 
     async def _list(self, conf: ClusterConfig, url: str, params: Mapping[str, str]) -> tuple[str, list[Any]]:
         objects: list[Any] = []
-        more = ""
+        more, size_bytes, restarts = "", 0, 0
         while True:
             page = {"limit": str(PAGE), **({"continue": more} if more else {})}
             answer = await self.host.http.ask(
                 url, params={**params, **page}, headers=self._headers(conf), total_s=60.0, tls=self._tls(conf)
             )
-            if answer.status == 410 and more:
-                objects, more = [], ""  # it took too long from page to page
+            if answer.status == 410 and more and restarts < 3:
+                objects, more, size_bytes, restarts = [], "", 0, restarts + 1  # it took too long from page to page
                 await asyncio.sleep(RELIST_S)
                 continue
             if answer.status != 200:
-                raise DiscoveryFailure(f"{url} answers {answer.status}{_why(answer.body)}")
-            document = answer.json(url)
-            try:
-                objects += document.get("items") or []
-                more = document["metadata"].get("continue") or ""
-                version = str(document["metadata"]["resourceVersion"])
-            except (KeyError, TypeError, AttributeError):
-                raise DiscoveryFailure(f"{url} answers with no list of Kubernetes objects") from None
+                raise _refusal(answer, url)
+            size_bytes += len(answer.body)
+            if size_bytes > MAX_LIST_BYTES:
+                raise DiscoveryFailure(f"{url} lists more than {MAX_LIST_BYTES} bytes")
+            version, more, items = _page(answer.json(url), url)
+            objects += [slim(one) for one in items]
             if not more:
                 return version, objects
 
@@ -231,7 +237,9 @@ class Kubernetes(Discovery[KubernetesConfig]):
         self, conf: ClusterConfig, url: str, params: Mapping[str, str], version: str
     ) -> AsyncIterator[tuple[str, Any]]:
         """Events from that version on; ends when the list must be made anew. Raises DiscoveryFailure."""
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             limit_s = int(WATCH_S * random.uniform(0.5, 1.0))
             asked = {
                 **params,
@@ -241,7 +249,7 @@ class Kubernetes(Discovery[KubernetesConfig]):
                 "timeoutSeconds": str(limit_s),
             }
             lines = self.host.http.lines(
-                url, params=asked, headers=self._headers(conf), silent_s=limit_s + SILENT_S, tls=self._tls(conf)
+                url, params=asked, headers=self._headers(conf), most_s=limit_s + SILENT_S, tls=self._tls(conf)
             )
             try:
                 async with closing(lines) as events:
@@ -257,7 +265,10 @@ class Kubernetes(Discovery[KubernetesConfig]):
             except HttpRefused as refused:
                 if refused.answer.status == 410:
                     return
-                raise DiscoveryFailure(f"{refused}{_why(refused.answer.body)}") from None
+                raise _refusal(refused.answer, url) from None
+            except CutShort:  # as load balancers do to connections on which nothing happens
+                if loop.time() - began < LASTING_S:
+                    raise
             await asyncio.sleep(random.uniform(0, RELIST_S))
 
     # ---- how it is asked
@@ -319,6 +330,8 @@ def _event(line: bytes, url: str) -> tuple[str, Any]:
         kind, one = event["type"], event["object"]
         if kind != "ERROR":
             _ = one["metadata"]["resourceVersion"]
+        elif not isinstance(one, dict):
+            raise TypeError
         return kind, one
     except (ValueError, KeyError, TypeError):
         raise DiscoveryFailure(f"{url} sends what is no event: {line[:60]!r}") from None
@@ -331,10 +344,22 @@ def _namespace(one: Any) -> str:
         return ""
 
 
-def _why(body: bytes) -> str:
-    """What the API server says of a refusal."""
+def _page(document: Any, url: str) -> tuple[str, str, list[Any]]:
+    """A list's version, the token of the page that follows, and its objects. Raises DiscoveryFailure."""
     try:
-        message = orjson.loads(body)["message"]
+        items, metadata = document.get("items"), document["metadata"]
+        version, more = metadata["resourceVersion"], metadata.get("continue") or ""
+        if not isinstance(items, list | None) or not isinstance(version, str) or not isinstance(more, str):
+            raise TypeError
+        return version, more, items or []
+    except (KeyError, TypeError, AttributeError):
+        raise DiscoveryFailure(f"{url} answers with no list of Kubernetes objects") from None
+
+
+def _refusal(answer: Answer, url: str) -> DiscoveryFailure:
+    """With what the API server says of it."""
+    try:
+        message = orjson.loads(answer.body)["message"]
     except (ValueError, KeyError, TypeError):
-        return ""
-    return f": {message}" if isinstance(message, str) else ""
+        message = None
+    return answer.refusal(url, message if isinstance(message, str) else "")

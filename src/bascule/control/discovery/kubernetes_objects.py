@@ -103,21 +103,32 @@ class Cluster:
         for subset in one.get("subsets") or ():
             for port in subset.get("ports") or ():
                 for address in subset.get("addresses") or ():
+                    host: Any = address.get("ip") if isinstance(address, dict) else [address]  # named later
                     for name in _names_of(port):
-                        yield name, DiscoveredNode(address["ip"], port["port"], self._weight)
+                        yield name, DiscoveredNode(host, port["port"], self._weight)
 
     def _of_slice(self, one: Any) -> Iterator[tuple[str, DiscoveredNode]]:
         for port in one.get("ports") or ():
             if port.get("port") is None:
                 continue  # all ports
             for endpoint in one.get("endpoints") or ():
+                if not isinstance(endpoint, dict):
+                    endpoint = {"addresses": [[endpoint]]}  # left out later, and named
                 if (endpoint.get("conditions") or {}).get("ready") is False:
                     continue
                 zone = endpoint.get("zone")
                 metadata = {"zone": zone} if isinstance(zone, str) else None
-                for address in endpoint["addresses"]:
+                for address in endpoint.get("addresses") or ():
                     for name in _names_of(port):
                         yield name, DiscoveredNode(address, port["port"], self._weight, 0, metadata)
+
+
+def slim(one: Any) -> Any:
+    """Of an object what is looked at here: what else it holds is often ten times as much."""
+    if not isinstance(one, dict) or not isinstance(one.get("metadata"), dict):
+        return None
+    metadata = {key: one["metadata"].get(key) for key in ("namespace", "name", "labels")}
+    return {"metadata": metadata, **{key: one[key] for key in ("subsets", "endpoints", "ports") if key in one}}
 
 
 def _names_of(port: Any) -> Iterator[str]:

@@ -7,6 +7,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from hmac import digest
+from math import isfinite
 from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -60,6 +61,7 @@ class Nacos(Discovery[NacosConfig]):
     def __init__(self, conf: NacosConfig, host: Host) -> None:
         super().__init__(conf, host)
         self._tokens: dict[str, _Token] = {}
+        self._logins: dict[str, asyncio.Lock] = {}
 
     def fault(self, service: Service) -> str | None:
         for name in ("namespace_id", "group_name"):
@@ -84,11 +86,13 @@ class Nacos(Discovery[NacosConfig]):
             "healthyOnly": "true",
             **self._signature(group, service.name),
         }
-        answer = await self._ask(url, {**params, **await self._token(server)})
-        if answer.status in DENIED and self._tokens.pop(server, None) is not None:
-            answer = await self._ask(url, {**params, **await self._token(server)})  # it has ended before its time
+        token = await self._token(server)
+        answer = await self._ask(url, {**params, **token})
+        if answer.status in DENIED and token:
+            token = await self._token(server, beside=token)  # it has ended before its time
+            answer = await self._ask(url, {**params, **token})
         if answer.status != 200:
-            raise DiscoveryFailure(f"{url} answers {answer.status}{_why(answer)}")
+            raise answer.refusal(url)
         document = answer.json(url)
         try:
             return [node for one in document["hosts"] if (node := self._node(one)) is not None]
@@ -99,7 +103,7 @@ class Nacos(Discovery[NacosConfig]):
         if one.get("enabled") is False or one.get("healthy") is False:
             return None
         weight = one.get("weight", self.conf.weight)
-        if isinstance(weight, float):
+        if isinstance(weight, float) and isfinite(weight * WEIGHT_UNIT) and weight >= 0:
             weight = int(weight) if weight.is_integer() else max(1, round(weight * WEIGHT_UNIT))
         metadata = one.get("metadata")
         return DiscoveredNode(one["ip"], one["port"], weight, 0, metadata if isinstance(metadata, dict) else None)
@@ -117,15 +121,18 @@ class Nacos(Discovery[NacosConfig]):
         signed = b64encode(digest(self.conf.secret_key.encode(), data.encode(), "sha1")).decode()
         return {"ak": self.conf.access_key, "data": data, "signature": signed}
 
-    async def _token(self, server: str) -> dict[str, str]:
-        """Asked for with user and password, and kept for four fifths of its life. Raises DiscoveryFailure."""
+    async def _token(self, server: str, beside: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Asked for with user and password, once for all services, and kept for four fifths of its life. `beside`: one
+        that is refused. Raises DiscoveryFailure."""
         user = URL(server).user
         if user is None:
             return {}
-        known = self._tokens.get(server)
-        if known is None or known.until < time.monotonic():
-            known = self._tokens[server] = await self._log_in(server, user)
-        return {"accessToken": known.text}
+        async with self._logins.setdefault(server, asyncio.Lock()):
+            known = self._tokens.get(server)
+            refused = beside is not None and known is not None and beside["accessToken"] == known.text
+            if known is None or refused or known.until < time.monotonic():
+                known = self._tokens[server] = await self._log_in(server, user)
+            return {"accessToken": known.text}
 
     async def _log_in(self, server: str, user: str) -> _Token:
         url = url_of(_bare(server), self.conf.prefix, "auth/login")
@@ -135,7 +142,7 @@ class Nacos(Discovery[NacosConfig]):
             url, "POST", form=form, connect_s=timeout.connect / 1000, total_s=timeout.total_s
         )
         if answer.status != 200:
-            raise DiscoveryFailure(f"{url} answers {answer.status}{_why(answer)}")
+            raise answer.refusal(url)
         try:
             document = answer.json(url)
             return _Token(str(document["accessToken"]), time.monotonic() + 0.8 * float(document["tokenTtl"]))
@@ -146,8 +153,3 @@ class Nacos(Discovery[NacosConfig]):
 def _bare(server: str) -> str:
     """Without user and password."""
     return str(URL(server).with_user(None))
-
-
-def _why(answer: Answer) -> str:
-    text = " ".join(answer.body[:200].decode(errors="replace").split())
-    return f": {text}" if text else ""

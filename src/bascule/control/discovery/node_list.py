@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bascule.control.discovery.http import DiscoveryFailure
+from bascule.control.discovery.http import DiscoveryFailure, one_line
 from bascule.errors.sentences import Refused
 from bascule.model.discovery import DiscoveredNode
 from bascule.model.node import check_host
 
 MOST_WEIGHT = 1_000_000_000
+MAX_NAME = 253  # RFC 1035, section 3.1
+MAX_SENTENCE = 200
 
 
 def checked(told: Iterable[Any], most: int) -> tuple[tuple[DiscoveredNode, ...], str | None]:
     """The nodes, each address once, and a sentence about those that are left out. Raises DiscoveryFailure
     when there are more than `most`, or when none of those told is one."""
     nodes: dict[tuple[str, int | None], DiscoveredNode] = {}
-    bad: list[str] = []
-    count = 0
+    count = bad = 0
+    first_bad = ""
     for one in told:
         count += 1
         if count > most:
@@ -26,12 +28,13 @@ def checked(told: Iterable[Any], most: int) -> tuple[tuple[DiscoveredNode, ...],
         try:
             node = _checked(one)
         except ValueError as error:
-            bad.append(str(error))
+            bad += 1
+            first_bad = first_bad or one_line(str(error), MAX_SENTENCE)
             continue
         nodes.setdefault((node.host, node.port), node)
     sentence = None
     if bad:
-        sentence = f"{len(bad)} of {count} nodes can't be used: {bad[0]}"
+        sentence = f"{bad} of {count} nodes can't be used: {first_bad}"
         if not nodes:
             raise DiscoveryFailure(sentence)
     return tuple(nodes.values()), sentence
@@ -48,7 +51,7 @@ def _checked(one: Any) -> DiscoveredNode:
         host, port, weight, priority, metadata = DiscoveredNode(*one)
     except TypeError:
         raise ValueError("it is no node") from None
-    if not isinstance(host, str):
+    if not isinstance(host, str) or len(host) > MAX_NAME:
         raise ValueError(f"{_short(host)} is no host")
     try:
         host = check_host(host)
@@ -66,7 +69,7 @@ def _checked(one: Any) -> DiscoveredNode:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = repr(value[:60] if isinstance(value, str) else value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
