@@ -224,6 +224,25 @@ def test_consumer_headers_are_the_gateways():
     assert [made.header_values(name) for name in spoofed] == [["jill"], ["c1"], ["7"]]
 
 
+@pytest.mark.parametrize("spelt", ["x-consumer-username", "X-CONSUMER-USERNAME", "x-Consumer-username"])
+def test_consumer_headers_are_the_gateways_in_any_case(spelt):
+    made = get("/", headers={spelt: "root"})
+    made.attach_consumer(Binding("jack"))
+    assert made.header_values("X-Consumer-Username") == ["jack"]
+
+
+def test_what_is_told_of_a_consumer_is_each_requests_own():
+    jack = Binding("jack")
+    first, second = get("/"), get("/")
+    first.attach_consumer(jack)
+    first.add_header("X-More", "1")
+    second.set_header("X-Other", "2")
+    second.attach_consumer(jack)
+    assert ("X-More", "1") in first.headers()
+    added = [("X-Consumer-Username", "jack"), ("X-Other", "2")]
+    assert sorted(pair for pair in second.headers() if pair[0].startswith("X-")) == added
+
+
 def test_consumers_are_found():
     jack = Binding("jack")
     made = Request.from_bytes(HEAD, consumers={"key-auth": {"k": jack}})

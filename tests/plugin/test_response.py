@@ -72,6 +72,16 @@ def test_changes_to_an_upstreams_head():
     assert response.header("set-cookie") is None
 
 
+def test_several_headers_at_once():
+    response = Response.from_bytes(HEAD)
+    response.add_headers((("X-Old", b"2"), ("X-New", 3)))
+    response.set_headers([("set-cookie", "c=3"), ("X-New", 4)])
+    assert response.header_values("x-old") == ["1", "2"]
+    assert (response.header_values("set-cookie"), response.header_values("x-new")) == (["c=3"], ["4"])
+    with pytest.raises(ValueError, match="X-A"):
+        response.add_headers([("X-A", "a\r\nb")])
+
+
 def test_detached_from_the_upstreams_head():
     head = b"HTTP/1.1 404 X\r\nServer: x\r\nX-Old: 1\r\nConnection: x-hop\r\n"
     head += b"X-Hop: 1\r\nContent-Length: 3\r\nDate: d\r\n\r\n"

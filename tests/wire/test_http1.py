@@ -38,6 +38,16 @@ def flags(parsed: dict[str, Any]) -> dict[bytes, int]:
     return {name.lower(): flag for name, _, flag in parsed["fields"]}
 
 
+@pytest.mark.parametrize("length", [1, 3, 7, 8, 9, 15, 16, 17, 40])
+def test_control_characters_are_seen_wherever_they_stand_in_a_value(length: int) -> None:
+    for at in range(length):
+        for byte in (1, 8, 9, 11, 31, 32, 126, 127, 128, 255):
+            inner = bytearray(b"x" * length)
+            inner[at] = byte
+            data = request(b"A: -%b-" % bytes(inner))
+            assert isinstance(parse_request_bytes(data), dict) == (byte in (9, 32, 126, 128, 255)), (at, byte)
+
+
 def test_a_plain_request() -> None:
     data = b"GET /a/b?x=1&y HTTP/1.1\r\nHost: a.example:81\r\nAccept:  text/html \t\r\nX-Empty:\r\n\r\n"
     assert good(data + b"body") == {

@@ -8,6 +8,8 @@ import random
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+from operator import getitem
 from typing import Any, TypeVar
 
 from bascule.plugin.upstream import Place, UpstreamHandle
@@ -17,6 +19,17 @@ from bascule.snapshot.timeout import Timeout
 from bascule.snapshot.upstream_compiler import SECURE
 
 T = TypeVar("T")
+
+
+class KnownMetadata(dict[str, Any]):
+    """By plugin, until the tables change."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+
+    def __missing__(self, plugin: str) -> Any:
+        value = self[plugin] = self.engine.tables.metadata(plugin)
+        return value
 
 
 class Hosts:
@@ -29,7 +42,8 @@ class Hosts:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.kept: dict[tuple[str, str], Any] = {}
         self._http: Any = None
-        self.metadata: dict[str, Any] = {}  # by plugin, until the tables change
+        self.metadata = KnownMetadata(engine)
+        self._readers: dict[str, Callable[[], Any]] = {}
         self.protos: dict[str, str | None] = {}  # contents by id, until the tables change
         settings = engine.settings
         self.settings: Mapping[str, Any] = {
@@ -43,6 +57,13 @@ class Hosts:
 
     def make(self, plugin: str, holder: str) -> PluginHost:
         return PluginHost(self, plugin, holder)
+
+    def metadata_reader(self, plugin: str) -> Callable[[], Any]:
+        """Host.metadata of all the plugin's instances. Some ask at every request, so it is no Python function."""
+        reader = self._readers.get(plugin)
+        if reader is None:
+            reader = self._readers[plugin] = partial(getitem, self.metadata, plugin)
+        return reader
 
     @property
     def http(self) -> Any:
@@ -88,6 +109,7 @@ class PluginHost:
         self.random = hosts.random
         self.counters = hosts.engine.counters_table
         self.metrics = hosts.engine.metrics
+        self.metadata = hosts.metadata_reader(plugin)
         self.now = time.time
         self.monotonic = time.monotonic
         self.parts: Any = None  # snapshot/plugin_parts.py's, while the plugin is built
@@ -95,14 +117,6 @@ class PluginHost:
     @property
     def http(self) -> Any:
         return self._hosts.http
-
-    def metadata(self) -> Any:
-        known = self._hosts.metadata
-        try:
-            return known[self._plugin]
-        except KeyError:
-            known[self._plugin] = value = self._hosts.engine.tables.metadata(self._plugin)
-            return value
 
     def upstream(self, conf: Any, at: Place) -> UpstreamHandle:
         return building(self.parts).upstream(conf, at)

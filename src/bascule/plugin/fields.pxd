@@ -9,4 +9,6 @@ cdef list forwarded_fields(Head head)
 cdef bytes field_name(object name)
 cdef bytes field_value(object name, object value)
 cdef bytes checked_name(object name)
+cdef bytes decimal(object value)
 cdef bint is_among(list added, str name) except -1
+cdef bint begins_x_c(Head head) noexcept

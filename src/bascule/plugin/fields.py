@@ -6,6 +6,10 @@ import re
 
 import cython
 from cython.cimports.bascule.wire.http1 import FIELD_DROP, FIELD_FORWARDED, FIELD_REMOVED
+from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
+from cython.cimports.cpython.dict import PyDict_GetItemWithError
+from cython.cimports.cpython.long import PyLong_AsLongLongAndOverflow
+from cython.cimports.cpython.object import PyObject
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Hop-by-hop fields (RFC 9110, section 7.6.1) and those that frame the body: the gateway alone writes them.
@@ -26,13 +30,14 @@ _RESERVED = frozenset(
 # Names that were checked already -> as bytes. Bounded: plugins may make names out of what clients send.
 _known = cython.declare(dict, {})
 _MOST_KNOWN = cython.declare(cython.int, 1024)
-_SMALL = cython.declare(tuple, tuple(str(n).encode() for n in range(4000)))
+_SMALL_END = cython.declare(cython.int, 4000)
+_SMALL = cython.declare(tuple, tuple(str(n).encode() for n in range(_SMALL_END)))
 
 
 def field_name(name):
     """The name as bytes. ValueError unless it is a token that plugins may set."""
-    raw = _known.get(name)
-    return raw if raw is not None else checked_name(name)
+    known: cython.pointer(PyObject) = PyDict_GetItemWithError(_known, name)
+    return cython.cast(bytes, known) if known != cython.NULL else checked_name(name)
 
 
 def checked_name(name):
@@ -61,7 +66,7 @@ def field_value(name, value):
     elif isinstance(value, bytes):
         raw = value
     elif type(value) is int:
-        return _SMALL[value] if 0 <= value < len(_SMALL) else str(value).encode()
+        return decimal(value)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         raw = str(value).encode()
     else:
@@ -74,6 +79,23 @@ def field_value(name, value):
             raise ValueError(f"header {name!r}: the value {raw!r} has a control character (RFC 9110, section 5.5)")
     # 32 and 9 are the only characters left that stand below "!".
     return raw.strip(b" \t") if n > 0 and (p[0] <= 32 or p[n - 1] <= 32) else raw
+
+
+def decimal(value):
+    """The digits of an int."""
+    digits: cython.char[24]
+    i: cython.int = 24
+    overflow: cython.int = 0
+    n: cython.longlong = PyLong_AsLongLongAndOverflow(value, cython.address(overflow))
+    if overflow or n < 0:
+        return str(value).encode()
+    if n < _SMALL_END:
+        return _SMALL[n]
+    while n > 0:
+        i -= 1
+        digits[i] = cython.cast(cython.char, 48 + n % 10)
+        n //= 10
+    return PyBytes_FromStringAndSize(digits + i, 24 - i)
 
 
 def find_field(head, added, name):
@@ -146,7 +168,7 @@ def without_field(head, added, name):
                     head.m.fields[i].flags |= FIELD_REMOVED
                     i = head.find_name(name, i + 1)
                 break
-    if not added:
+    if added is None or len(added) == 0:
         return []
     if not is_among(added, name):
         return added
@@ -170,6 +192,18 @@ def is_among(added, name):
         while k < n and (p[k] | 32) == (cython.cast(cython.int, ord(name[k])) | 32):
             k += 1
         if k == n:
+            return True
+    return False
+
+
+def begins_x_c(head):
+    """Whether the name of a received field does so, in any case. Most requests tell so, at little cost, that nothing of
+    what the gateway says about consumers is among their fields."""
+    i: cython.int
+    p: cython.p_const_char
+    for i in range(head.m.nfields):
+        p = head.data + head.m.fields[i].name_off
+        if head.m.fields[i].name_len > 3 and (p[0] | 32) == 120 and p[1] == 45 and (p[2] | 32) == 99:
             return True
     return False
 

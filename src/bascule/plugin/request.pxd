@@ -22,6 +22,8 @@ cdef class Request:
     cdef object ctx_                # cache: scratch dict
     cdef object chosen              # UpstreamHandle that a plugin chose, or None: the route's upstream
     cdef object posted_             # cache: (body, parsed document), see plugin/posted.py
+    cdef str peer                   # exchange.remote_addr where the engine has it at hand, else None
+    cdef dict consumers             # plugin -> key -> ConsumerBinding where the engine has it at hand, else None
     cdef public dict params         # uri_param_*
     cdef str header_(self, str name)
     cdef str normal_path_(self)

@@ -1,11 +1,10 @@
 # cython: annotation_typing=True
 """A request as plugins see it: read lazily from the received bytes, and what goes upstream instead of them."""
 
-from functools import lru_cache
-
 import cython
 from cython.cimports.bascule.plugin.fields import (
     all_fields,
+    begins_x_c,
     field_name,
     field_value,
     field_values,
@@ -14,6 +13,8 @@ from cython.cimports.bascule.plugin.fields import (
 )
 from cython.cimports.bascule.wire.head import Head
 from cython.cimports.bascule.wire.target import normalise_path, path_is_plain
+from cython.cimports.cpython.dict import PyDict_GetItemWithError
+from cython.cimports.cpython.object import PyObject
 from cython.cimports.libc.stdlib import free, malloc
 
 from bascule.plugin.exchange import BodyTooLarge, MemoryExchange
@@ -25,9 +26,9 @@ from bascule.plugin.variables import getter, is_derived
 _CONSUMER_HEADERS = ("X-Consumer-Username", "X-Credential-Identifier", "X-Consumer-Custom-ID")
 
 
-@lru_cache(maxsize=4096)
-def _consumer_fields(*values):
-    """What the upstream is told of a consumer, ready to send: the same few consumers come again and again."""
+def consumer_fields(binding) -> list:
+    """What the upstream is told of a consumer, ready to send."""
+    values = (binding.consumer_name, binding.credential_id, binding.custom_id)
     return [
         (field_name(name), field_value(name, value))
         for name, value in zip(_CONSUMER_HEADERS, values, strict=True)
@@ -133,7 +134,9 @@ class Request:
     @property
     def remote_addr(self):
         """The client's, or what set_client said."""
-        return self.exchange.remote_addr if self.client_addr is None else self.client_addr
+        if self.client_addr is not None:
+            return self.client_addr
+        return self.exchange.remote_addr if self.peer is None else self.peer
 
     @property
     def remote_port(self):
@@ -361,7 +364,13 @@ class Request:
 
     def find_consumer(self, plugin_name, key):
         """The consumer whose conf of this plugin has this key (`Plugin.consumer_key`), or None."""
-        return self.exchange.find_consumer(plugin_name, key)
+        if self.consumers is None:
+            return self.exchange.find_consumer(plugin_name, key)
+        bindings: cython.pointer(PyObject) = PyDict_GetItemWithError(self.consumers, plugin_name)
+        if bindings == cython.NULL:
+            return None
+        found: cython.pointer(PyObject) = PyDict_GetItemWithError(cython.cast(dict, bindings), key)
+        return None if found == cython.NULL else cython.cast(object, found)
 
     def find_consumer_by_name(self, name):
         return self.exchange.find_consumer_by_name(name)
@@ -369,10 +378,15 @@ class Request:
     def attach_consumer(self, binding):
         """Who is calling, from now on; the upstream is told by X-Consumer-Username, X-Credential-Identifier and
         X-Consumer-Custom-ID, and what the client itself sent under these names is removed."""
+        fields: list = getattr(binding, "told", None)
         self.consumer = binding
-        for name in _CONSUMER_HEADERS:
-            self.added = without_field(self.head, self.added, name)
-        self.added.extend(_consumer_fields(binding.consumer_name, binding.credential_id, binding.custom_id))
+        if self.added is not None or begins_x_c(self.head):
+            for name in _CONSUMER_HEADERS:
+                self.added = without_field(self.head, self.added, name)
+        if fields is None:
+            fields = consumer_fields(binding)
+            object.__setattr__(binding, "told", fields)  # it is frozen for everybody else
+        self.added = fields.copy() if self.added is None else self.added + fields
 
     # --- the rest
 

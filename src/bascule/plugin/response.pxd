@@ -13,4 +13,10 @@ cdef class Response:
     cdef public list trailers       # [(name, value)], str: what came, for the last call of body_filter; may be changed
     cdef Head head                  # upstream head, None for answers made here
     cdef list added                 # [(name: bytes, value: bytes)] to append to head's fields; None: nothing
+    # Bits of the lengths of all names (modulo 64) and perhaps of more, once measured.
+    cdef unsigned long long lengths
+    cdef bint measured
     cdef object find(self, str name)
+    cdef int append(self, tuple pair) except -1
+    cdef int place(self, str name, tuple pair) except -1
+    cdef int measure(self) except -1

@@ -1,6 +1,7 @@
 # cython: annotation_typing=True
 """A response as plugins see it: an answer made here, or a view of an upstream's head."""
 
+import cython
 import orjson
 from cython.cimports.bascule.plugin.fields import (
     all_fields,
@@ -72,23 +73,45 @@ class Response:
 
     def set_header(self, name, value):
         """Replaces every field of this name. ValueError for a name or value that can't stand in a head."""
-        pair = (field_name(name), field_value(name, value))
-        self.added = without_field(self.head, self.added, name)
-        self.added.append(pair)
+        self.place(name, (field_name(name), field_value(name, value)))
 
     def set_headers(self, pairs):
         """set_header for several (name, value) at once, which costs less than one by one."""
         for name, value in pairs:
-            pair = (field_name(name), field_value(name, value))
-            self.added = without_field(self.head, self.added, name)
-            self.added.append(pair)
+            self.place(name, (field_name(name), field_value(name, value)))
 
     def add_header(self, name, value):
         """Appends a field, whatever is there already. ValueError as for set_header."""
-        pair = (field_name(name), field_value(name, value))
+        self.append((field_name(name), field_value(name, value)))
+
+    def add_headers(self, pairs):
+        """add_header for several (name, value) at once."""
+        for name, value in pairs:
+            self.append((field_name(name), field_value(name, value)))
+
+    def append(self, pair):
         if self.added is None:
             self.added = []
         self.added.append(pair)
+        self.lengths |= cython.cast(cython.ulonglong, 1) << (len(cython.cast(bytes, pair[0])) & 63)
+
+    def place(self, name, pair):
+        """Sets a field. Nearly always there is none of its name, which the lengths of names tell."""
+        if not self.measured:
+            self.measure()
+        if self.lengths >> (len(cython.cast(bytes, pair[0])) & 63) & 1:
+            self.added = without_field(self.head, self.added, name)
+        self.append(pair)
+
+    def measure(self):
+        i: cython.int
+        self.measured = True
+        if self.head is not None:
+            for i in range(self.head.m.nfields):
+                self.lengths |= cython.cast(cython.ulonglong, 1) << (self.head.m.fields[i].name_len & 63)
+        if self.added is not None:
+            for pair in self.added:
+                self.lengths |= cython.cast(cython.ulonglong, 1) << (len(cython.cast(bytes, pair[0])) & 63)
 
     def remove_header(self, name):
         """Removes every field of this name, if there is one."""

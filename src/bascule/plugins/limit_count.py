@@ -228,14 +228,14 @@ class LimitCount(Plugin):
                 limit.allowed,
                 float(limit.window_s),
             )
-            self._count_text = b"%d" % limit.allowed
+            self._by_address = self.conf.key_type == "var" and self.conf.key == "remote_addr"
+            self._read_metadata = self.host.metadata
             self._named_by: Any = self  # the metadata that the header names were read from; not yet
-            self._names = ("", "", "")
             self.access = self._access_plain  # type: ignore[method-assign]
             self.header_filter = self._header_filter_plain  # type: ignore[method-assign]
 
     def _access_plain(self, request: Request) -> Response | None:
-        key = self._prefix + self._read_key(request)  # type: ignore[operator]
+        key = self._prefix + (request.remote_addr if self._by_address else self._read_key(request))  # type: ignore[operator]
         used, reset_s = self._incr(key, 1, self._window_s)
         remaining = self._count - used
         request.ctx[INFO] = (key, self._count, remaining, reset_s, self)
@@ -246,15 +246,17 @@ class LimitCount(Plugin):
         # None: a plugin before this one answered. Another instance's: that one ran later and has the last word.
         if info is None or info[4] is not self:
             return
-        metadata = self.host.metadata()
+        metadata = self._read_metadata()
         if metadata is not self._named_by:
-            self._named_by, self._names = metadata, self._metadata_names()
-        limit_name, remaining_name, reset_name = self._names
+            limit_name, self._remaining_name, self._reset_name = self._metadata_names()
+            self._limit_header = (limit_name, b"%d" % self._count)
+            self._named_by = metadata
+        remaining = info[2]
         response.set_headers(
             (
-                (limit_name, self._count_text),
-                (remaining_name, info[2] if info[2] > 0 else b"0"),
-                (reset_name, int(info[3] + 0.999)),
+                self._limit_header,
+                (self._remaining_name, remaining if remaining > 0 else b"0"),
+                (self._reset_name, int(info[3] + 0.999)),
             )
         )
 

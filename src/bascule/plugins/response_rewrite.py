@@ -133,13 +133,16 @@ class ResponseRewrite(Plugin):
             self.headers = HeaderEdits(add, set_, conf.headers.remove or ())
         untouched = conf.status_code is None and self.body is None and not self.filters
         if untouched and self.vars is None and self.headers is not None and self.headers.constant:
-            self.header_filter = self._set_constants  # type: ignore[method-assign]
+            self._adds, self._sets = self.headers.constant_adds, self.headers.constant_sets
+            self.header_filter = self._constants if self._sets else self._constant_adds  # type: ignore[method-assign]
 
-    def _set_constants(self, request: Request, response: Response) -> None:
+    def _constant_adds(self, request: Request, response: Response) -> None:
         """The common case: nothing but headers with fixed values."""
-        assert self.headers is not None
-        for name, text in self.headers.constants:
-            response.set_header(name, text)
+        response.add_headers(self._adds)
+
+    def _constants(self, request: Request, response: Response) -> None:
+        response.add_headers(self._adds)
+        response.set_headers(self._sets)
 
     def hooks(self) -> tuple[str, ...]:
         """A plugin that leaves the body alone must not slow it down."""

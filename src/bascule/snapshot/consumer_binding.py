@@ -17,3 +17,4 @@ class ConsumerBinding:
     labels: dict[str, str] = field(default_factory=dict)
     custom_id: str | None = None
     plugins: Any = field(default=None, repr=False)  # ConsumerPlugins: what the consumer and its group bring, or None
+    told: Any = field(default=None, repr=False)  # Request.attach_consumer's cache: what the upstream is told

@@ -9,6 +9,7 @@ limits are measured on the first `max_line + 2` and `max_head` bytes. What is re
 
 import cython
 from cython.cimports.cpython.mem import PyMem_RawFree, PyMem_RawMalloc
+from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.libc.string import memchr, memcmp, memcpy
 
 # Character classes, one bit each.
@@ -16,6 +17,11 @@ TOKEN = cython.declare(cython.int, 1)  # RFC 9110 tchar
 TARGET = cython.declare(cython.int, 2)  # visible ASCII without '#'
 NAME = cython.declare(cython.int, 4)  # letters, digits, "-._~": all that a host name needs
 CLASS = cython.declare(cython.uchar[256])
+# One byte, eight times.
+ONES = cython.declare(uint64_t, 0x0101010101010101)
+BLANKS = cython.declare(uint64_t, 0x2020202020202020)
+DELS = cython.declare(uint64_t, 0x7F7F7F7F7F7F7F7F)
+HIGHS = cython.declare(uint64_t, 0x8080808080808080)
 
 
 def _fill_classes() -> None:
@@ -86,10 +92,20 @@ def name_is(p, lower, n):
 @cython.nogil
 @cython.exceptval(check=False)
 def has_control(p: cython.p_const_char, n: cython.int) -> cython.bint:
-    """A byte that no field value may hold: controls but HTAB, and DEL. Branchless, so that it vectorises."""
-    i: cython.int
+    """A byte that no field value may hold: controls but HTAB, and DEL."""
+    i: cython.int = 0
     c: cython.uchar
+    word: uint64_t
     bad: cython.int = 0
+    # Eight at a time, the last eight once more where they overlap. HTAB looks like the others: then each byte is asked.
+    if n >= 8:
+        while True:
+            memcpy(cython.address(word), p + i, 8)
+            if ((word - BLANKS) | ((word ^ DELS) - ONES)) & ~word & HIGHS:
+                break
+            if i == n - 8:
+                return False
+            i = i + 8 if i + 16 <= n else n - 8
     for i in range(n):
         c = cython.cast(cython.uchar, p[i])
         bad |= ((c < 32) & (c != 9)) | (c == 127)

@@ -16,6 +16,17 @@ def test_adds_then_sets_then_removes() -> None:
     assert response.headers() == [("A", "0"), ("A", "1"), ("A", "2"), ("B", "2"), ("B", "3")]
 
 
+def test_constants_are_told_apart() -> None:
+    edits = HeaderEdits(add=[("A", ["1", "", "é"])], set=[("B", ["漢"])])
+    assert (edits.constant, edits.adds, edits.sets) == (True, [], [])
+    response = Response(200, headers={"A": "0", "B": "0"})
+    edits.apply(response, get("/"))
+    assert response.headers() == [("A", "0"), ("A", "1"), ("A", "é"), ("B", "漢".encode().decode("latin-1"))]
+    assert not HeaderEdits(add=[("A", ["1"])], remove=["A"]).constant
+    assert not HeaderEdits(add=[("A", ["$uri"])], set=[("B", ["1"])]).constant
+    assert not HeaderEdits(set=[("A", [""])]).constant  # removes it
+
+
 def test_values_are_templates_and_empty_ones_are_none() -> None:
     edits = HeaderEdits(add=[("A", ["$arg_none"])], set=[("B", ["$arg_none"]), ("C", ["$uri"]), ("D", [""])])
     assert edits.variables == {"arg_none", "uri"}

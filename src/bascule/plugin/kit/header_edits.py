@@ -41,8 +41,8 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> None:
 
 
 class HasHeaders(Protocol):
-    def set_header(self, name: str, value: str, /) -> None: ...
-    def add_header(self, name: str, value: str, /) -> None: ...
+    def set_header(self, name: str, value: str | bytes, /) -> None: ...
+    def add_header(self, name: str, value: str | bytes, /) -> None: ...
     def remove_header(self, name: str, /) -> None: ...
 
 
@@ -61,16 +61,16 @@ class HeaderEdits:
         edits = (*adds, *sets)
         # Names of the variables that the values need.
         self.variables = frozenset(name for _, values in edits for value in values for name in value.names)
-        # Nearly every configuration: one constant value each, so nothing is left to decide per request.
-        constants = [(name, values[0].constant or "") for name, values in sets if len(values) == 1]
-        plain = not adds and len(constants) == len(sets) and all(text for _, text in constants)
-        self.constants = tuple(constants) if plain else ()
-        self.constant = plain and not self.removes  # nothing but constants
-        self.adds, self.sets = ([], []) if plain else (adds, sets)
+        # Nearly every configuration: constant values, so nothing is left to decide per request.
+        self.constant_adds, self.adds = _constants(adds)
+        self.constant_sets, self.sets = ((), sets) if self.adds else _constants(sets, single=True)
+        self.constant = not (self.adds or self.sets or self.removes)  # nothing but constants
 
     def apply(self, message: HasHeaders, variables: Variables) -> None:
-        for name, text in self.constants:
-            message.set_header(name, text)
+        for name, raw in self.constant_adds:
+            message.add_header(name, raw)
+        for name, raw in self.constant_sets:
+            message.set_header(name, raw)
         for name, values in self.adds:
             for text in _texts(values, variables):
                 message.add_header(name, text)
@@ -84,6 +84,28 @@ class HeaderEdits:
                 message.add_header(name, text)
         for name in self.removes:
             message.remove_header(name)
+
+
+Edits = list[tuple[str, list[Template]]]
+Constants = tuple[tuple[str, bytes], ...]
+
+
+def _constants(edits: Edits, single: bool = False) -> tuple[Constants, Edits]:
+    """(constants, []) where nothing is left to decide per request, else ((), edits). `single`: one value each."""
+    texts = [(name, value.constant) for name, values in edits for value in values]
+    if any(text is None for _, text in texts):
+        return (), edits
+    if single and not all(len(values) == 1 and values[0].constant for _, values in edits):
+        return (), edits
+    return tuple((name, _raw(text)) for name, text in texts if text), []
+
+
+def _raw(text: str) -> bytes:
+    """As a header's value goes out."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def _texts(values: list[Template], variables: Variables) -> list[str]:
