@@ -55,7 +55,7 @@ class NodeGuard:
             self.breaker.keep(names)
 
     def outcome(self, plan: Any, node_index: int, status: int, reason: int, seconds: float) -> None:
-        """See engine/exchange.py's tell()."""
+        """See engine/outcome.py's tell()."""
         if 0 < status < self._quiet and not self.ejector.streaks and not self.out:
             return
         node = plan.upstream.nodes[node_index]
@@ -71,7 +71,7 @@ class NodeGuard:
             self._guards.changed(self, node.name)
 
     def cut(self, plan: Any, node_index: int, reason: int) -> None:
-        """See engine/exchange.py's tell_cut()."""
+        """See engine/outcome.py's tell_cut()."""
         name = plan.upstream.nodes[node_index].name
         nodes = sum(1 for one in plan.upstream.nodes if one.weight > 0)
         sentence = self.ejector.cut(name, self._guards.clock(), nodes)

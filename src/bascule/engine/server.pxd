@@ -1,7 +1,8 @@
 from bascule.net.poller cimport Handle
 from bascule.net.stream cimport Stream
 from bascule.net.tls_server cimport TlsServer
-from bascule.engine.exchange cimport Core, Exchange, Upstream
+from bascule.engine.exchange cimport Exchange
+from bascule.engine.parties cimport Core, Upstream
 from bascule.engine.endpoint cimport Endpoint, UpstreamPlan
 from bascule.engine.access_log cimport AccessLog
 from bascule.engine.load_shedding cimport LoadShedder

@@ -10,16 +10,19 @@ from weakref import WeakValueDictionary
 
 import cython
 from cython.cimports.bascule.engine.access_log import AccessLog
+from cython.cimports.bascule.engine.arrival import asked_host
 from cython.cimports.bascule.engine.client import C_HEAD, Http1Client
 from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
-from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Relay, Upstream
+from cython.cimports.bascule.engine.exchange import Exchange
 from cython.cimports.bascule.engine.http2_connection import Http2Connection
 from cython.cimports.bascule.engine.http2_upstream import Http2Upstream
 from cython.cimports.bascule.engine.http2_upstream_connection import Http2UpstreamConnection
 from cython.cimports.bascule.engine.http2_upstream_session import start_http2
 from cython.cimports.bascule.engine.load_shedding import LoadShedder, shed_class
 from cython.cimports.bascule.engine.mirror import Mirror
+from cython.cimports.bascule.engine.parties import DRAIN, DRAIN_LAST, Core, Relay, Upstream
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
+from cython.cimports.bascule.engine.upgrade import cut_tunnel
 from cython.cimports.bascule.engine.upstream import Http1Upstream
 from cython.cimports.bascule.engine.websocket import WebsocketRelay
 from cython.cimports.bascule.net import cnet
@@ -249,7 +252,7 @@ class Engine(Core):
             self.global_chain_plan = chain_plan(chain)
         for route_id in [route_id for route_id in self.tunnels if not self.tables.has_route(route_id)]:
             for exchange in list(self.tunnels[route_id]):
-                cython.cast(Exchange, exchange).cut()
+                cut_tunnel(cython.cast(Exchange, exchange))
 
     def use_challenges(self, answers, certificates) -> None:
         """What certificate authorities look for at present: path -> body, server name -> (certificate, key)."""
@@ -434,7 +437,7 @@ class Engine(Core):
             host = x.request.host_out
         if host is None:
             if plan.pass_host == 0 and x.req.m.host_len > 0:
-                return x.host()
+                return asked_host(x)
             host = plan.rewrite_host if plan.pass_host == 2 else plan.node_hosts[x.node]
         return bare_host(host.decode("latin-1"))
 
@@ -706,7 +709,7 @@ class Engine(Core):
             self.log.warning("%d requests still ran after %.0f s of draining", self.exchanges, timeout_s)
             for exchanges in list(self.tunnels.values()):
                 for exchange in list(exchanges):
-                    cython.cast(Exchange, exchange).cut()  # who understands it is told, at least
+                    cut_tunnel(cython.cast(Exchange, exchange))  # who understands it is told, at least
         self.flush_access_log()
 
     def awaits_requests(self):
