@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.engine.in_process import InProcess, engine_in_process
-from tests.servers.acting import ActingNode, ok, reset, status
+from tests.servers.acting import ActingNode, ok, reset, slow, status
 from tests.servers.ports import free_port
 from tests.servers.raw import RawClient
 
@@ -194,6 +194,32 @@ def test_outlier_detection(served: InProcess, nodes: list[ActingNode], clock: Cl
     assert len(nodes[0].seen) >= 8
 
 
+def test_a_slow_node_is_left_out_until_it_is_as_quick_as_others(
+    served: InProcess, nodes: list[ActingNode], clock: Clock
+) -> None:
+    nodes[0].usual = slow(0.5)
+    latency = {"min_requests": 4, "margin": 0.2}
+    route(served, *(node.address for node in nodes), outlier_detection={"latency": latency})
+    assert statuses(served, 12) == [200] * 12
+    clock.go(1)
+    assert statuses(served, 15) == [200] * 15
+    assert len(nodes[0].seen) == 5  # known by then
+    assert gauge(served, nodes[0].address, "ejected") == 1
+    assert served.engine.guards._ejected.child(("routes/1#upstream", nodes[0].address, "latency")).value == 1
+    clock.go(10)
+    assert statuses(served, 6) == [200] * 6
+    assert len(nodes[0].seen) == 6  # the probe was slow, too
+    nodes[0].usual = ok
+    clock.go(19)
+    assert statuses(served, 6) == [200] * 6
+    assert len(nodes[0].seen) == 6
+    clock.go(1)
+    assert statuses(served, 9) == [200] * 9
+    assert len(nodes[0].seen) >= 8
+    assert gauge(served, nodes[0].address, "ejected") == 0
+    assert served.engine.guards._ejected.child(("routes/1#upstream", nodes[0].address, "latency")).value == 0
+
+
 def test_outlier_detection_hears_of_retried_statuses(served: InProcess, nodes: list[ActingNode]) -> None:
     nodes[0].usual = status(503)
     route(
@@ -292,7 +318,7 @@ def test_an_upstream_that_is_well_has_no_guard(served: InProcess, nodes: list[Ac
 def test_the_error_log_says_now_and_then_why_nobody_is_asked(
     served: InProcess, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    served.write("routes", "1", {"uri": "/*", "upstream": {"nodes": {"127.0.0.1:1": 0}}})
+    served.write("routes", "1", {"uri": "/*", "upstream": {"nodes": {"127.0.0.1:1": 0, "127.0.0.1:2": 0}}})
     assert statuses(served, 3) == [502] * 3
     served.write("routes", "1", {"uri": "/*", "upstream": {"nodes": {}}})
     assert statuses(served, 3) == [503] * 3

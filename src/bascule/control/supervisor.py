@@ -35,6 +35,7 @@ from bascule.control.listening import ListenFailed
 from bascule.control.logs import LEVELS
 from bascule.control.obtaining import Obtaining
 from bascule.control.orphans import orphans_gone, there_are_orphans
+from bascule.control.outliers import outliers
 from bascule.control.questions import Questions
 from bascule.control.report import Report
 from bascule.control.secret_keeper import Answer, SecretKeeper
@@ -591,6 +592,10 @@ class Supervisor:
         self.discovery.set_metrics(metrics)
         self.health.set_metrics(metrics, prefix)
         return metrics.render()
+
+    async def outliers(self) -> list[dict[str, Any]]:
+        await self._collector.refresh()
+        return outliers(self._collector.metrics)
 
     def details(self) -> dict[str, Any]:
         """What operators and the tests look at. `generation`: what every worker serves."""

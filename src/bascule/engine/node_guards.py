@@ -22,6 +22,13 @@ MANY = 1024  # upstreams; beyond, those that nothing is known of are forgotten
 REFUSED_HERE = 1  # F_CONNECT
 NEVER_S = 1e9
 SAID_EACH_S = 10.0  # that an upstream can serve nobody
+# Gauges: name, help, labels.
+OUT = (
+    "bascule_node_out",
+    "In how many workers a node is ejected, or its breaker open",
+    ("upstream", "node", "state"),
+)
+EJECTED = ("bascule_node_ejected", "In how many workers a node is ejected, by reason", ("upstream", "node", "reason"))
 
 
 class NodeGuard:
@@ -34,6 +41,7 @@ class NodeGuard:
         self.breaker: NodeBreaker | None = None
         self.asked_for = False
         self._quiet = 0
+        self._nodes = 0
 
     def configure(self, upstream: Any) -> None:
         """Another version of the upstream: what is known of its nodes stays unless the rules change."""
@@ -47,7 +55,9 @@ class NodeGuard:
             self.breaker = NodeBreaker(upstream.breaker)
         # Below this status a success changes nothing while nobody has failed; 0: every try counts.
         self._quiet = 500 if upstream.breaker is None else min(500, *upstream.breaker.statuses)
-        if rules.error_rate is not None or (upstream.breaker is not None and upstream.breaker.error_rate is not None):
+        self._nodes = sum(1 for node in upstream.nodes if node.weight > 0)
+        breaker_rate = upstream.breaker is not None and upstream.breaker.error_rate is not None
+        if rules.latency is not None or rules.error_rate is not None or breaker_rate:
             self._quiet = 0
         names = frozenset(node.name for node in upstream.nodes)
         self.ejector.keep(names)
@@ -62,8 +72,8 @@ class NodeGuard:
         if status == 0 and reason == REFUSED_HERE and seconds == 0.0 and not node.host.startswith("unix:"):
             return  # no connection was even begun: that is not the node's fault
         now_s = self._guards.clock()
-        nodes = sum(1 for one in plan.upstream.nodes if one.weight > 0) if status == 0 or status >= 500 else 0
-        said = self.ejector.outcome(node.name, status, reason, now_s, nodes)
+        nodes = self._nodes or sum(1 for one in plan.upstream.nodes if one.weight > 0)
+        said = self.ejector.outcome(node.name, status, reason, now_s, nodes, seconds)
         told = self.breaker.outcome(node.name, status, now_s) if self.breaker is not None else None
         for sentence in filter(None, (said, told)):
             self._guards.log.warning("%s: node %s: %s", self.key, node.name, sentence)
@@ -73,7 +83,7 @@ class NodeGuard:
     def cut(self, plan: Any, node_index: int, reason: int) -> None:
         """See engine/outcome.py's tell_cut()."""
         name = plan.upstream.nodes[node_index].name
-        nodes = sum(1 for one in plan.upstream.nodes if one.weight > 0)
+        nodes = self._nodes or sum(1 for one in plan.upstream.nodes if one.weight > 0)
         sentence = self.ejector.cut(name, self._guards.clock(), nodes)
         if sentence:
             self._guards.log.warning("%s: node %s: %s", self.key, name, sentence)
@@ -86,7 +96,7 @@ class NodeGuard:
             for name in part.due(now_s):
                 index = self._place(plan, name)
                 if index == -1:
-                    part.forget(name)
+                    (self.ejector if part is self.ejector.suspensions else part).forget(name)
                     self._guards.changed(self, name)
                 elif self._may_probe(plan, index, name, part, tried):
                     part.probe(name, now_s)
@@ -169,11 +179,9 @@ class NodeGuards:
         self.clock = clock
         self._guards: dict[str, NodeGuard] = {}
         self._said: dict[tuple[str, str], float] = {}  # when it was
-        self._gauge = metrics.gauge(
-            "bascule_node_out",
-            "In how many workers a node is ejected, or its breaker open",
-            ("upstream", "node", "state"),
-        )
+        self._gauge = metrics.gauge(*OUT)
+        self._ejected = metrics.gauge(*EJECTED)
+        self._reasons: dict[tuple[str, str], str] = {}  # as the metrics tell them
 
     def adopt(self, plan: Any) -> None:
         upstream = plan.upstream
@@ -238,6 +246,12 @@ class NodeGuards:
     def _show(self, guard: NodeGuard, name: str) -> None:
         for state, holds in guard.states(name).items():
             self._gauge.child((guard.key, name, state)).set(int(holds))
+        before, reason = self._reasons.pop((guard.key, name), None), guard.ejector.reasons.get(name)
+        if before is not None and before != reason:
+            self._ejected.child((guard.key, name, before)).set(0)
+        if reason is not None:
+            self._reasons[guard.key, name] = reason
+            self._ejected.child((guard.key, name, reason)).set(1)
 
     def _guard(self, key: str) -> NodeGuard:
         guard = self._guards.get(key)
