@@ -1,11 +1,17 @@
 """Ejection and breakers in an engine whose clock the tests move: what clients see, how many requests a node gets."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from bascule.engine.node_guards import NodeGuards
+from bascule.engine.node_states import NodeStates
+from bascule.model.outlier_detection import NodeBreaker
+from bascule.observe.metrics import Metrics
+from bascule.snapshot.compiled_upstream import CompiledUpstream, Node
 from tests.engine.in_process import InProcess, engine_in_process
 from tests.servers.acting import ActingNode, ok, reset, slow, status
 from tests.servers.ports import free_port
@@ -218,6 +224,55 @@ def test_a_slow_node_is_left_out_until_it_is_as_quick_as_others(
     assert len(nodes[0].seen) >= 8
     assert gauge(served, nodes[0].address, "ejected") == 0
     assert served.engine.guards._ejected.child(("routes/1#upstream", nodes[0].address, "latency")).value == 0
+
+
+def series(served: InProcess) -> int:
+    return len(served.engine.guards._gauge.series) + len(served.engine.guards._ejected.series)
+
+
+def test_nodes_that_come_and_go_leave_nothing_in_the_metrics(
+    served: InProcess, nodes: list[ActingNode], clock: Clock
+) -> None:
+    for number in range(5):
+        route(served, f"127.0.0.1:{free_port()}", nodes[0].address, desc=str(number))
+        assert statuses(served, 3) == [200] * 3
+        assert series(served) == 4
+    route(served, nodes[0].address, nodes[1].address)
+    assert statuses(served, 3) == [200] * 3
+    assert series(served) == 0
+
+
+class Plan:
+    """As the engine's, as far as guards look at it."""
+
+    def __init__(self, key: str, **upstream: Any) -> None:
+        self.upstream = CompiledUpstream(key, None, (Node("a", 1, 1), Node("b", 1, 1)), **upstream)
+        self.passed_over: frozenset[int] = frozenset()
+        self.guard: Any = None
+        self.observers: tuple[Any, ...] = ()
+        self.probe_at = 0
+
+    def pass_over(self, nodes: frozenset[int]) -> None:
+        self.passed_over = nodes
+
+
+def test_what_is_known_of_an_upstream_that_is_gone_is_forgotten(clock: Clock) -> None:
+    states, metrics = NodeStates(), Metrics()
+    guards = NodeGuards(states, metrics, logging.getLogger("test"), clock)
+    plan, other = Plan("routes/1", breaker=NodeBreaker(failures=1)), Plan("routes/2")
+    states.adopt(plan)
+    guards.adopt(plan)
+    plan.guard.outcome(plan, 0, 0, 1, 1.0)
+    assert plan.passed_over == {0}
+    del plan
+    for _ in range(3):
+        clock.now_s += 300
+        assert states.passed_over("routes/1") == {"ejected": {"a:1"}, "breaker": {"a:1"}}
+        assert b'node="a:1"' in metrics.render()
+        guards.adopt(other)
+    assert states.passed_over("routes/1") == {}
+    assert metrics.render() == b""
+    assert repr(guards) == "<guards of 0 upstreams>"
 
 
 def test_outlier_detection_hears_of_retried_statuses(served: InProcess, nodes: list[ActingNode]) -> None:

@@ -19,6 +19,8 @@ from bascule.model.outlier_detection import BY_DEFAULT
 from bascule.observe.metrics import Metrics
 
 MANY = 1024  # upstreams; beyond, those that nothing is known of are forgotten
+KEPT_S = 600.0  # so long what is known of an upstream that nobody uses is kept
+TIDY_S = 60.0
 REFUSED_HERE = 1  # F_CONNECT
 NEVER_S = 1e9
 SAID_EACH_S = 10.0  # that an upstream can serve nobody
@@ -40,6 +42,7 @@ class NodeGuard:
         self.ejector = Ejector(BY_DEFAULT)
         self.breaker: NodeBreaker | None = None
         self.asked_for = False
+        self.unused_since_s: float | None = None
         self._quiet = 0
         self._nodes = 0
 
@@ -179,11 +182,13 @@ class NodeGuards:
         self.clock = clock
         self._guards: dict[str, NodeGuard] = {}
         self._said: dict[tuple[str, str], float] = {}  # when it was
+        self._tidy_at_s = 0.0
         self._gauge = metrics.gauge(*OUT)
         self._ejected = metrics.gauge(*EJECTED)
         self._reasons: dict[tuple[str, str], str] = {}  # as the metrics tell them
 
     def adopt(self, plan: Any) -> None:
+        self._tidy()
         upstream = plan.upstream
         guard = self._guards.get(upstream.key)
         if guard is None:
@@ -244,11 +249,15 @@ class NodeGuards:
             plan.observers = (*others, guard) if guard.asked_for else others
 
     def _show(self, guard: NodeGuard, name: str) -> None:
-        for state, holds in guard.states(name).items():
-            self._gauge.child((guard.key, name, state)).set(int(holds))
+        states = guard.states(name)
+        for state, holds in states.items():
+            if any(states.values()):
+                self._gauge.child((guard.key, name, state)).set(int(holds))
+            else:  # nodes come and go: what is well needs no series
+                self._gauge.remove((guard.key, name, state))
         before, reason = self._reasons.pop((guard.key, name), None), guard.ejector.reasons.get(name)
         if before is not None and before != reason:
-            self._ejected.child((guard.key, name, before)).set(0)
+            self._ejected.remove((guard.key, name, before))
         if reason is not None:
             self._reasons[guard.key, name] = reason
             self._ejected.child((guard.key, name, reason)).set(1)
@@ -263,11 +272,36 @@ class NodeGuards:
 
     def _sweep(self) -> None:
         """Forgets upstreams of which no node is out and that ask for nothing, or that are gone."""
-        self._guards = {
-            key: guard
-            for key, guard in self._guards.items()
-            if any(True for _ in self.states.plans(key)) and (guard.asked_for or guard.out)
-        }
+        for key, guard in list(self._guards.items()):
+            if not self._used(key) or not (guard.asked_for or guard.out):
+                self._forget(guard)
+
+    def _tidy(self) -> None:
+        """Forgets upstreams that are gone, some time after."""
+        now_s = self.clock()
+        if now_s < self._tidy_at_s:
+            return
+        self._tidy_at_s = now_s + TIDY_S
+        for key, guard in list(self._guards.items()):
+            if self._used(key):
+                guard.unused_since_s = None
+            elif guard.unused_since_s is None:
+                guard.unused_since_s = now_s
+            elif now_s - guard.unused_since_s >= KEPT_S:
+                self._forget(guard)
+
+    def _used(self, key: str) -> bool:
+        return any(True for _ in self.states.plans(key))
+
+    def _forget(self, guard: NodeGuard) -> None:
+        del self._guards[guard.key]
+        names = guard.names_out()
+        guard.ejector.keep(())
+        if guard.breaker is not None:
+            guard.breaker.keep(())
+        self._tell(guard)
+        for name in names:
+            self._show(guard, name)
 
     def __repr__(self) -> str:
         return f"<guards of {len(self._guards)} upstreams>"

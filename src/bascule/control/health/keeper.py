@@ -54,7 +54,7 @@ class HealthKeeper:
         self._discovered: dict[str, Sequence[DiscoveredNode]] = {}
         self._pairs: dict[str, Pair] = {}  # client certificates by their ids in ssls
         self._untold: set[str] = set()
-        self._probes: Counter[tuple[str, str]] = Counter()  # since the metrics were told: name, kind of result
+        self._probes: dict[str, Counter[str]] = {}  # since the metrics were told: name, kinds of results
         self._questioner: Questioner | None = None
         self._prober: Prober | None = None
         self._kept = kept or KeptStates()
@@ -197,6 +197,7 @@ class HealthKeeper:
         if _names(checker) != NOTHING:
             self._note(key)
         checker.close()
+        self._probes.pop(checker.name, None)
 
     def _name(self, key: str) -> str:
         """As APISIX names a checker: the key of the resource in its store."""
@@ -250,7 +251,7 @@ class HealthKeeper:
         self._kept.changed()
 
     def _count(self, checker: Checker, kind: str) -> None:
-        self._probes[checker.name, kind] += 1
+        self._probes.setdefault(checker.name, Counter())[kind] += 1
 
     # ---- what operators read
 
@@ -283,9 +284,9 @@ class HealthKeeper:
         names = {checker.name for checker in self._checkers.values()}
         for labels in [labels for labels in probes.series if labels[0] not in names]:
             probes.remove(labels)
-        for labels, times in self._probes.items():
-            if labels[0] in names:
-                probes.child(labels).inc(times)
+        for name, kinds in self._probes.items():
+            for kind, times in kinds.items():
+                probes.child((name, kind)).inc(times)
         self._probes.clear()
 
 
