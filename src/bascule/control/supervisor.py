@@ -132,6 +132,7 @@ class Supervisor:
             *self._listening.fds(worker),
             self._estate.counters.fd,
             self._estate.loads.fd,
+            self._estate.in_flight.fd,
             self._tls_sessions.fd,
         )
 
@@ -144,6 +145,7 @@ class Supervisor:
             sockets=self._listening.of(worker),
             counters_fd=self._estate.counters.fd,
             loads_fd=self._estate.loads.fd,
+            in_flight_fd=self._estate.in_flight.fd,
             sessions_fd=self._tls_sessions.fd,
             enabled=self._enabled,
             user_plugins=self._launch.user_plugins,
@@ -562,7 +564,7 @@ class Supervisor:
 
     def _on_end(self, slot: WorkerSlot) -> None:
         self._collector.forget(slot)
-        self._estate.loads.sweep()
+        self._estate.sweep()
         self._announcer.advance()
 
     def _not_ready(self) -> str | None:

@@ -22,6 +22,7 @@ cdef class Engine(Core):
     cdef list listeners
     cdef public object hosts        # engine/plugin_host.py
     cdef public object counters_table
+    cdef readonly object in_flight
     cdef public object metrics
     cdef readonly int worker_id
     cdef long max_connections

@@ -36,6 +36,7 @@ from cython.cimports.bascule.wire.target import TARGET_KEEP_ENCODED_SLASH, TARGE
 from cython.cimports.libc.stdlib import free, malloc
 from cython.cimports.libc.string import memcpy
 
+from bascule.engine.in_flight import own_table
 from bascule.engine.node_guards import NodeGuards
 from bascule.engine.node_states import NodeStates
 from bascule.engine.plan import chain_plan
@@ -141,6 +142,7 @@ class Engine(Core):
         counters,
         metrics,
         loads=None,
+        in_flight=None,
         sticky_key=b"",
         access_log=None,
         worker_id=0,
@@ -168,6 +170,7 @@ class Engine(Core):
         self.guards = NodeGuards(self.node_states, metrics, self.log)
         self.on_plan = [self.guards.adopt]
         self.counters_table = counters
+        self.in_flight = own_table() if in_flight is None else in_flight
         self.metrics = metrics
         self.generation = 0
         self.request_limits.max_line = settings.max_line_bytes
