@@ -68,6 +68,7 @@ def test_a_slow_node_among_three(gateway: Callable[..., Gateway]) -> None:
         assert f'bascule_node_ejected{{{labels},reason="latency"}} 1\n' in server.metrics()
         assert f'bascule_node_out{{{labels},state="ejected"}} 1\n' in server.metrics()
         assert f"node {name}: ejected for 100 s: it takes 0." in server.log
+        assert server.status("/status/details")[1]["outliers"] == found
     finally:
         for node in nodes:
             node.stop()

@@ -9,6 +9,7 @@ from bascule.engine.node_guards import EJECTED, OUT
 from bascule.observe.metrics import Metrics
 
 STATES = ("open", "half_open")
+TOLD = 100  # in the status
 
 
 def outliers(metrics: Metrics) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ from bascule.control.listening import ListenFailed
 from bascule.control.logs import LEVELS
 from bascule.control.obtaining import Obtaining
 from bascule.control.orphans import orphans_gone, there_are_orphans
-from bascule.control.outliers import outliers
+from bascule.control.outliers import TOLD, outliers
 from bascule.control.questions import Questions
 from bascule.control.report import Report
 from bascule.control.secret_keeper import Answer, SecretKeeper
@@ -621,6 +621,7 @@ class Supervisor:
             "ocsp": self._stapler.details(),
             "certificates": self._acme.details(),
             "health": self.health.details(),
+            "outliers": outliers(self._collector.metrics)[:TOLD],
             **self._report.details(),
             "ignored": [str(key) for key in self.settings.ignored],
             "listening": self._listening.addresses,

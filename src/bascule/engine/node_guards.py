@@ -80,7 +80,7 @@ class NodeGuard:
         told = self.breaker.outcome(node.name, status, now_s) if self.breaker is not None else None
         for sentence in filter(None, (said, told)):
             self._guards.log.warning("%s: node %s: %s", self.key, node.name, sentence)
-        if said or told or (self.out and node.name in self.names_out()):
+        if said or told or any(node.name in part.out for part in self._parts()):
             self._guards.changed(self, node.name)
 
     def cut(self, plan: Any, node_index: int, reason: int) -> None:

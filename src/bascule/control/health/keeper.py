@@ -79,10 +79,14 @@ class HealthKeeper:
     # ---- life
 
     async def use(self, settings: Settings, changes: Iterable[Change]) -> None:
-        """config.yaml says something else; `changes` holds every resource. Checks begin anew if it concerns them."""
+        """config.yaml says something else; `changes` holds every resource. If it concerns them, probes begin anew, with
+        what is known of nodes."""
         before, self._settings = self._settings, settings
         if _concerns(before) != _concerns(settings):
+            known = {key: checker.memories() for key, checker in self._checkers.items()}
             await self.stop()
+            if self.enabled:
+                self._remember(known)
             self.take(changes)
 
     async def stop(self) -> None:
@@ -217,11 +221,16 @@ class HealthKeeper:
         """What older gateways left, at the start."""
         left = self._kept.inherited()
         if left:
-            self._memories = unpacked(left)
-            if bad := count(self._memories.values()):
+            known = unpacked(left)
+            if bad := count(known.values()):
                 log.warning("%d nodes are known to be unhealthy from the gateway before", bad)
-            self._forgetting = asyncio.get_running_loop().call_later(MEMORIES_S, self._forget)
-            self._kept.changed()
+            self._remember(known)
+
+    def _remember(self, known: dict[str, Memories]) -> None:
+        """For checkers that are made from now on."""
+        self._memories = known
+        self._forgetting = asyncio.get_running_loop().call_later(MEMORIES_S, self._forget)
+        self._kept.changed()
 
     def _forget(self) -> None:
         self._memories.clear()
