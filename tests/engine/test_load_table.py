@@ -1,6 +1,8 @@
 """Loads that processes measure together, and processes that are killed meanwhile."""
 
+import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -11,7 +13,40 @@ from bascule.balance.balancer import make_balancer
 from bascule.balance.ewma import average_of
 from bascule.balance.member import Load
 from bascule.engine.load_table import LoadTable
-from tests.engine.table_peer import Peer
+
+fork = multiprocessing.get_context("fork")
+
+
+class Peer:
+    """A process that does with a table what it is told, one call at a time."""
+
+    def __init__(self, table: LoadTable) -> None:
+        self._pipe, theirs = fork.Pipe()
+        self.process = fork.Process(target=self._serve, args=(table.fd, theirs))
+        self.process.start()
+        theirs.close()
+
+    @staticmethod
+    def _serve(fd: int, pipe: Any) -> None:
+        table = LoadTable.attach(fd)
+        kept: dict[str, Any] = {}
+        while (work := pipe.recv()) is not None:
+            pipe.send(work(table, kept))
+
+    def do(self, work: Callable[[LoadTable, dict[str, Any]], Any]) -> Any:
+        self._pipe.send(work)
+        assert self._pipe.poll(30)
+        return self._pipe.recv()
+
+    def kill(self) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.join(30)
+
+    def close(self) -> None:
+        self._pipe.send(None)
+        self.process.join(30)
+        assert self.process.exitcode == 0
 
 
 @pytest.fixture
@@ -24,7 +59,7 @@ def peers(table: LoadTable) -> Iterator[Callable[[], Peer]]:
     started: list[Peer] = []
 
     def start() -> Peer:
-        started.append(Peer(LoadTable, table.fd))
+        started.append(Peer(table))
         return started[-1]
 
     yield start
@@ -148,6 +183,35 @@ def test_rows_that_nobody_holds_are_used_again(peers: Callable[[], Peer]) -> Non
     assert repr(mine) == "<LoadTable 1 nodes, column 0 of 1>"
 
 
+def leave_busy(table: LoadTable, kept: dict[str, Any]) -> None:
+    """As if it were about to give all rows to other nodes."""
+    os.pwrite(table.fd, (1 + table.column).to_bytes(8, "little") * table.rows, 4096)
+
+
+def share(table: LoadTable, kept: dict[str, Any]) -> bool:
+    kept["load"] = Load()
+    return table.share("u", "a:1", kept["load"])
+
+
+def test_rows_that_a_killed_process_was_about_to_take_are_free_again() -> None:
+    table = LoadTable.create(rows=4)
+    one, killed = Peer(table), Peer(table)
+    try:
+        assert [peer.do(column) for peer in (one, killed)] == [0, 1]
+        killed.do(leave_busy)
+        assert table.sweep() == 0  # it lives: what it is at, is its own
+        assert not one.do(share)
+        killed.kill()
+        assert not one.do(share)
+        assert table.sweep() == 1
+        assert one.do(share)
+        assert repr(table) == "<LoadTable 1 nodes, column -1 of 2>"
+    finally:
+        if killed.process.is_alive():
+            killed.kill()
+        one.close()
+
+
 def churn(table: LoadTable, kept: dict[str, Any]) -> int:
     """Holds and lets go, and says how many nodes were found in a state that nobody may leave them in."""
     randomness = Random(os.getpid())
@@ -166,18 +230,19 @@ def churn(table: LoadTable, kept: dict[str, Any]) -> int:
 
 def test_processes_that_hold_and_let_go_at_once_stay_consistent(peers: Callable[[], Peer]) -> None:
     table = LoadTable.create(rows=8)
-    started = [Peer(LoadTable, table.fd) for _ in range(4)]
+    started = [Peer(table) for _ in range(4)]
     for peer in started:
-        peer.start(churn)
+        peer._pipe.send(churn)
     for peer in started:
-        assert peer.result() == 0
+        assert peer._pipe.poll(60)
+        assert peer._pipe.recv() == 0
         peer.close()
     assert repr(table) == "<LoadTable 0 nodes, column -1 of 4>"
 
 
 def test_more_processes_than_columns_measure_alone() -> None:
     table = LoadTable.create(columns=1)
-    first, second = Peer(LoadTable, table.fd), Peer(LoadTable, table.fd)
+    first, second = Peer(table), Peer(table)
     columns = sorted(peer.do(column) for peer in (first, second))
     assert columns == [-1, 0]
     first.close()

@@ -10,15 +10,15 @@ clears it. The supervisor looks after each end of a worker, and each process tha
 it.
 
 A row belongs to a node (a mark, the hash of its name) while a process holds it: a bit in the process's cell says so. A
-row that nobody holds may become another node's: it is marked BUSY, looked at again, and then taken; who holds a row
+row that nobody holds may become another node's: it is marked busy, looked at again, and then taken; who holds a row
 looks at its mark once more. With a full barrier between the writing and the looking, at least one of two that meet sees
 the other and gives way. Two processes that put the same node into different rows see that as well, in the same way:
-each looks for the other after it has put its own.
+each looks for the other after it has put its own. The mark of a busy row says which column's process is at it: when
+that is gone, the row is freed with the column.
 """
 
 import fcntl
 import os
-import secrets
 from hashlib import blake2b
 
 import cython
@@ -36,7 +36,7 @@ MAGIC = b"bascload"
 HEAD_BYTES = cython.declare(cython.int, 4096)
 ROWS = 16384
 COLUMNS = 64
-BUSY = cython.declare(uint64_t, 1)
+BUSY = cython.declare(uint64_t, 1)  # and the column; above the last of these, marks of nodes begin
 WINDOW = cython.declare(cython.int, 64)  # rows where a node may be
 ATTEMPTS = cython.declare(cython.int, 100)
 
@@ -78,7 +78,6 @@ class LoadTable:
         try:
             os.ftruncate(fd, size_of(rows, columns))
             os.pwrite(fd, MAGIC + rows.to_bytes(8, "little") + columns.to_bytes(8, "little"), 0)
-            os.pwrite(fd, secrets.token_bytes(16), 128)  # for in_flight.py
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
             return cls(fd, True)
         except BaseException:
@@ -146,21 +145,19 @@ class LoadTable:
                 cell = self.cells + cython.cast(cython.Py_ssize_t, row) * self.columns + column
                 found += cell[0] != 0
                 cell[0] = 0
+                found += cas_word(self.marks + row, BUSY + column, 0)
         return found
 
     def share(self, upstream: str, node: str, load: Load) -> bool:
         """Measures a node of an upstream in this table from now on. False: no room, it is measured by itself."""
+        row: cython.int
         name: bytes = f"{upstream}\0{node}".encode("utf-8", "surrogatepass")
         digest: bytes = blake2b(name, digest_size=8).digest()
-        return load.table is not None or self.put(int.from_bytes(digest, "little"), load)
-
-    @cython.cfunc
-    def put(self, mark: uint64_t, load: Load) -> cython.bint:
-        """Measures a load in the row of a mark, if there is room."""
-        row: cython.int
+        if load.table is not None:
+            return True
         if self.column < 0:
             return False
-        row = self.claim(mark if mark > BUSY else BUSY + 1)
+        row = self.claim(max(self.columns + 1, int.from_bytes(digest, "little")))
         if row < 0:
             return False
         load.share(
@@ -190,7 +187,11 @@ class LoadTable:
                 for i in range(WINDOW):
                     row = (first + i) % self.rows
                     seen = load_word(self.marks + row)
-                    if seen != BUSY and not self.held(row, -1) and cas_word(self.marks + row, seen, BUSY):
+                    if (
+                        not self.is_busy(seen)
+                        and not self.held(row, -1)
+                        and cas_word(self.marks + row, seen, BUSY + self.column)
+                    ):
                         full_barrier()
                         if not self.held(row, -1):
                             break
@@ -213,6 +214,11 @@ class LoadTable:
             else:
                 cell[0] = 0
         return -1
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def is_busy(self, mark: uint64_t) -> cython.bint:
+        return BUSY <= mark < BUSY + self.columns
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -243,7 +249,7 @@ class LoadTable:
         row: cython.int
         used: cython.int = 0
         for row in range(self.rows):
-            used += load_word(self.marks + row) > BUSY and self.held(row, -1)
+            used += load_word(self.marks + row) > cython.cast(uint64_t, self.columns) and self.held(row, -1)
         return f"<LoadTable {used} nodes, column {self.column} of {self.width[0]}>"
 
 
