@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import balance, grpc, health, http2, memory, propagation, report, speed, tables, tls, websocket
+from bench import balance, dead_node, grpc, health, http2, memory, propagation, report, speed, tables, tls, websocket
 from bench.load import LoadFailed
 from bench.peers import available
 from bench.speed import Bench
@@ -36,6 +36,7 @@ SCENARIOS = {
     "tables": tables.tables,
     "propagation": propagation.propagation,
     "balance": balance.balance,
+    "dead-node": dead_node.dead_node,
     "health": health.health,
     "websocket": websocket.websocket,
 }

@@ -1,14 +1,25 @@
 """Choosing a node among 1,000, and changes of health and weight. In this process, on one core; times are CPU time."""
 
 import time
+from asyncio import AbstractEventLoop
 from collections import Counter
 from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import orjson
+
 from bascule.balance.balancer import TYPES, make_balancer
 from bascule.engine.node_states import NodeStates
+from bascule.engine.server import Engine
+from bascule.engine.shared_counters import SharedCounters
+from bascule.model.change import Change
+from bascule.model.engine_settings import EngineSettings
+from bascule.net.loop import new_loop
+from bascule.observe.metrics import Metrics
+from bascule.plugin.registry import Registry
 from bascule.snapshot.compiled_upstream import CompiledUpstream, Node
+from bascule.snapshot.tables import Tables
 from bench.speed import Bench
 
 NODES = 1000
@@ -82,6 +93,62 @@ def changes(rounds: int) -> dict[str, Any]:
     return found
 
 
+class Edited:
+    """What a worker does from the bytes of a new version until the next request can be sent to a node by it."""
+
+    def __init__(self, loop: AbstractEventLoop, poller: Any) -> None:
+        counters = SharedCounters.create(1 << 16)
+        self.engine: Any = Engine(
+            poller=poller, loop=loop, settings=EngineSettings(), counters=counters, metrics=Metrics()
+        )
+        self.tables = Tables(Registry(None, ()), self.engine.make_host)
+        self.engine.use_tables(self.tables)
+        self.plan: Any = None
+
+    def edit(self, type: str, weights: list[int]) -> tuple[float, float]:
+        """Milliseconds of CPU time: to check and compile it, and to make what the request needs (done by it)."""
+        nodes = {f"10.0.{i // 250}.{i % 250}:80": weight for i, weight in enumerate(weights)}
+        value = orjson.dumps({"type": type, "hash_on": "vars", "key": "arg_user", "nodes": nodes})
+        started = time.process_time()
+        applied = self.tables.apply([Change("upstreams", "1", orjson.loads(value))])
+        self.engine.tables_changed()
+        compiled = time.process_time()
+        plan = self.engine.upstream_plan(self.tables.upstream("1"), None)
+        done = time.process_time()
+        if applied.errors:
+            raise ValueError(applied.errors[0])
+        self.plan = plan  # only now: the one before was in use
+        return (compiled - started) * 1000, (done - compiled) * 1000
+
+
+def edits(rounds: int) -> dict[str, Any]:
+    """Of an upstream with 1,000 nodes of weight 100, of which one gets another: medians and the quickest, in ms.
+
+    With 200 for one, chash's ring has more points of this node only; with 101 the weights' common divisor is another
+    one, and all nodes have other points."""
+    loop, poller = new_loop()
+    found = {}
+    try:
+        for name, type, other in [(type, type, 200) for type in TYPES] + [("chash, other divisor", "chash", 101)]:
+            edited = Edited(loop, poller)
+            edited.edit(type, [100] * NODES)
+            times = []
+            for i in range(rounds * 5):
+                weights = [100] * NODES
+                if other == 200 or i % 2 == 0:
+                    weights[i] = other
+                times.append(edited.edit(type, weights))
+            found[name] = {
+                "compile_ms": median(one for one, _ in times),
+                "plan_ms": median(two for _, two in times),
+                "edit_ms": median(map(sum, times)),
+                "quickest_ms": min(map(sum, times)),
+            }
+    finally:
+        loop.close()
+    return found
+
+
 def exactness() -> dict[str, float]:
     """The largest errors: of shares over 100,000 requests, in percent of all; of keys that move when a node leaves."""
     weights = [1 + i % 7 for i in range(NODES)]
@@ -106,5 +173,6 @@ def balance(bench: Bench) -> dict[str, Any]:
         "kind": "balance",
         "choices": choices(bench.rounds),
         "changes": changes(bench.rounds),
+        "edits": edits(bench.rounds),
         "exactness": exactness(),
     }

@@ -24,6 +24,15 @@ def cpu_s(pid: int) -> float:
     return ticks / TICKS_PER_S
 
 
+def run_ns(pid: int) -> int:
+    """The same in ns, of threads that live, as the scheduler counts it."""
+    return sum(
+        int(Path(f"/proc/{member}/task/{task.name}/schedstat").read_text().split()[0])
+        for member in family(pid)
+        for task in Path(f"/proc/{member}/task").iterdir()
+    )
+
+
 def memory_bytes(pid: int) -> tuple[int, int]:
     """Resident size, and proportional size (shared pages divided among their users), of one process."""
     values = {}

@@ -92,6 +92,10 @@ class Load:
         requests, wall_s, p50_us = self._wrk(port, cpus, connections, seconds)
         return Sample(requests, cpu_s(peer.pid) - before, wall_s, p50_us)
 
+    def requests(self, port: int, *, cpus: str, connections: int, seconds: float) -> int:
+        """How many were answered, the warming up included."""
+        return self._wrk(port, cpus, connections, seconds)[0]
+
     def latency_us(self, port: int, *, cpus: str, seconds: float) -> float:
         """Median latency at one connection."""
         return self._wrk(port, cpus, 1, seconds)[2]

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from bench.dead_node import NAMES as DEAD_NODE
+
 ROOT = Path(__file__).parent.parent
 TITLES = {
     "plain": "Plain keep-alive proxy",
@@ -22,6 +24,7 @@ TITLES = {
     "websocket": "WebSockets: echoed messages of 128 bytes",
     "tables": "100,000 routes",
     "balance": "Choosing among 1,000 nodes",
+    "dead-node": "A dead node added, once it is passed over",
     "health": "A node dies",
     "propagation": "Live configuration: 10,000 routes, two workers, the embedded store",
 }
@@ -118,7 +121,24 @@ def table(result: dict[str, Any]) -> str:
                 f"\n\nShares are off by {exact['share_percent']:.3f}% at most over 100,000 requests; "
                 f"{exact['moved_percent']:.2f}% of chash's keys move when one node of 1,000 leaves."
             )
-            return _grid(header, rows) + told
+            edits = [
+                [name, *(f"{edit[what]:.1f}" for what in ("compile_ms", "plan_ms", "edit_ms", "quickest_ms"))]
+                for name, edit in result["edits"].items()
+            ]
+            header_of_edits = ["an edit of one weight", "compiled, ms", "plan, ms", "in all, ms", "the quickest, ms"]
+            return _grid(header, rows) + told + "\n\n" + _grid(header_of_edits, edits)
+        case "dead-node":
+            rows = [
+                [
+                    DEAD_NODE[name],
+                    f"{seen['cpu_ns'] / 1000:.2f}",
+                    _spread(seen["ratio"], ".3f"),
+                    "" if seen["calls"] is None else f"{seen['calls']:.3f}",
+                ]
+                for name, seen in result["upstreams"].items()
+            ]
+            header = ["nodes", "CPU of a request, µs", "ratio, median (its 95% interval)", "system calls of a request"]
+            return _grid(header, rows) + f"\n\nOf {result['rounds']} rounds."
         case "health":
             rows = [
                 [name, _spread(seen["died_ms"], ",.0f"), _spread(seen["met_ms"], ",.0f"), f"{seen['failed']}"]

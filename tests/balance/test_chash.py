@@ -3,10 +3,14 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bascule.balance.chash import MAX_POINTS, POINTS, ConsistentHash, point_counts
+from bascule.balance.member import Load, Member
 from tests.balance.shares import members
 
+NODES = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 6)), max_size=12)  # (name, weight)
 KEYS = [f"key-{i}" for i in range(20_000)]
 
 
@@ -18,13 +22,13 @@ def test_first_points_of_a_ring_by_hand() -> None:
     first = crc32(b"10.0.0.0\x0080\0\0\0\0")
     second = crc32(b"10.0.0.0\x0080" + first.to_bytes(4, "little"))
     ring = ConsistentHash(members(1))
-    assert {first, second} <= {point for point, _ in ring.ring}
+    assert {first, second} <= {point for point, _ in ring.points_in_order}
     assert repr(ring) == "ConsistentHash(1 nodes, 160 points)"
 
 
 def test_a_key_belongs_to_the_first_point_not_below_its_hash_and_the_ring_closes() -> None:
     ring = ConsistentHash(members(1, 1, 1))
-    points = dict(ring.ring)
+    points = dict(ring.points_in_order)
     for key in KEYS[:500]:
         above = [point for point in points if point >= crc32(key.encode())]
         assert ring.pick(key, None) == points[min(above or points)]
@@ -97,7 +101,7 @@ def test_the_ring_is_sorted_and_whole() -> None:
             for _ in range(count):
                 point = crc32(point.to_bytes(4, "little"), base)
                 expected.append((point, node.index))
-        assert ConsistentHash(nodes).ring == sorted(expected)
+        assert ConsistentHash(nodes).points_in_order == sorted(expected)
 
 
 def test_at_most_the_share_of_a_node_that_leaves_moves_among_a_thousand() -> None:
@@ -121,3 +125,45 @@ def test_slow_starts_move_no_keys() -> None:
     ring.on_start(0)
     ring.on_finish(0, 1.0, True)
     assert owners(ring) == before
+
+
+def named(nodes: list[tuple[int, int]]) -> list[Any]:
+    return [Member(i, weight, f"node{name}:80", Load()) for i, (name, weight) in enumerate(nodes)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(NODES, NODES)
+def test_a_ring_made_of_any_other_is_as_one_made_anew(before: Any, after: Any) -> None:
+    earlier = ConsistentHash(named(before))
+    assert ConsistentHash(named(after), earlier).points_in_order == ConsistentHash(named(after)).points_in_order
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=8, max_size=30), st.data())
+def test_a_ring_with_few_changes_is_as_one_made_anew(weights: list[int], data: Any) -> None:
+    """Nodes that leave, come, or get another weight, among many that stay: what is taken over is most of the ring."""
+    nodes = list(enumerate(weights))
+    earlier = ConsistentHash(named(nodes))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(nodes) - 1))
+        match data.draw(st.sampled_from(("leave", "come", "weight"))):
+            case "leave":
+                del nodes[place]
+            case "come":
+                nodes.insert(place, (100 + len(nodes), 1))
+            case _:
+                nodes[place] = nodes[place][0], data.draw(st.integers(1, 4))
+    assert ConsistentHash(named(nodes), earlier).points_in_order == ConsistentHash(named(nodes)).points_in_order
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=40), st.data())
+def test_only_the_keys_of_nodes_that_leave_move(weights: list[int], data: Any) -> None:
+    weights.append(1)
+    gone = data.draw(st.integers(0, len(weights) - 1))
+    without = [weight * (i != gone) for i, weight in enumerate(weights)]
+    before, after = ConsistentHash(members(*weights)), ConsistentHash(members(*without))
+    if before.points * (sum(weights) - weights[gone]) != after.points * sum(weights):
+        return  # another common divisor: all nodes have other points
+    for key in KEYS[:2000]:
+        assert before.pick(key, None) in (after.pick(key, None), gone)

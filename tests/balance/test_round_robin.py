@@ -27,6 +27,11 @@ def test_shares_are_the_weights(weights: tuple[int, ...]) -> None:
     assert {i: got.get(i, 0.0) for i in expected} == close(expected, 0.005)
 
 
+@pytest.mark.parametrize("huge", [2**40, 2**62, 2**63 - 1, 2**64 - 1])
+def test_weights_as_large_as_json_has_them(huge: int) -> None:
+    assert shares(RoundRobin(members(huge, huge, huge, 1)), 9000) == close({0: 1 / 3, 1: 1 / 3, 2: 1 / 3}, 0.001)
+
+
 def test_nodes_passed_over_leave_their_share_to_all_others() -> None:
     balancer = RoundRobin(members(1, 1, 1, 3))
     balancer.pass_over(frozenset({1}))

@@ -2,7 +2,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from bascule.errors.sentences import Refused
-from bascule.model.node import NodeConf, Nodes, check_host, split_address
+from bascule.model.node import MapNode, NodeConf, Nodes, check_host, split_address
 
 
 class Holder(BaseModel):
@@ -46,7 +46,13 @@ def test_a_map_and_a_list_mean_the_same():
     as_list = Holder.model_validate(
         {"nodes": [{"host": "a", "port": 1, "weight": 1}, {"host": "b", "weight": 0}]}
     ).nodes
-    assert as_map == as_list == (NodeConf(host="a", port=1, weight=1), NodeConf(host="b", weight=0))
+    assert as_list == (NodeConf(host="a", port=1, weight=1), NodeConf(host="b", weight=0))
+    assert as_map == tuple(MapNode(**node.model_dump()) for node in as_list)
+
+
+def test_addresses_that_are_written_differently_are_nodes_of_their_own():
+    nodes = Holder.model_validate({"nodes": {"[::1]:80": 1, "[0:0::1]:80": 2}}).nodes
+    assert [(node.host, node.port, node.weight) for node in nodes] == [("::1", 80, 1), ("::1", 80, 2)]
 
 
 def test_a_host_may_hold_the_port():
@@ -93,6 +99,9 @@ def test_errors(told, nodes, errors):
 
 
 def test_frozen():
-    (node,) = Holder.model_validate({"nodes": {"a": 1}}).nodes
+    (listed,) = Holder.model_validate({"nodes": [{"host": "a", "weight": 1}]}).nodes
+    (mapped,) = Holder.model_validate({"nodes": {"a": 1}}).nodes
     with pytest.raises(ValidationError):
-        node.weight = 2
+        listed.weight = 2
+    with pytest.raises(AttributeError):
+        mapped.weight = 2

@@ -57,6 +57,28 @@ def test_everything():
     assert (upstream.keepalive_size, upstream.name, upstream.labels) == (2, "n", {"a": "b"})
 
 
+@pytest.mark.parametrize("form", ["map", "list"])
+def test_nodes_that_stay_are_the_same_objects(form):
+    def version(weights):
+        if form == "map":
+            return {"nodes": {f"h{i}": weight for i, weight in enumerate(weights)}}
+        listed = [{"host": f"h{i}", "weight": w, "metadata": {"n": i}} for i, w in enumerate(weights)]
+        return {"nodes": listed[::-1]}
+
+    before = compiled(version([1, 1, 1]))
+    after = compiled(version([1, 2, 1]), before)
+    assert after is not before
+    assert [one is other for one, other in zip(after.nodes, before.nodes, strict=True)] == [True, False, True]
+    assert [node.weight for node in after.nodes] == [1, 2, 1]
+
+
+def test_a_node_that_is_listed_twice_stays_so():
+    value = {"nodes": [{"host": "a", "weight": 1}, {"host": "a", "weight": 2, "priority": 1}]}
+    before = compiled(value)
+    assert [(node.weight, node.priority) for node in before.nodes] == [(1, 0), (2, 1)]
+    assert compiled(value, before) is before
+
+
 def test_the_same_stays_the_same_object():
     first = compiled({"nodes": {"a:1": 1}})
     first.runtime = object()

@@ -28,20 +28,25 @@ def make_balancer(
     start: float = 0.0,
     near: Sequence[bool] | None = None,
     threshold: float = 0.7,
+    rings: list[Picker] | None = None,
 ) -> Picker:
     """A balancer over nodes (weight, priority) named "host:port". ValueError: there is no such type.
 
     `loads`: measurements by name, used and added to; hand over the same ones to keep them over a new configuration.
     `start`: where in its period round robin begins, [0, 1). `near`: whether each node is in the own zone, None where
-    that doesn't matter; `threshold`: see zones.py.
+    that doesn't matter; `threshold`: see zones.py. `rings`: of the version before, which the new ones are made from as
+    far as they are the same; then the new ones.
     """
     if type not in TYPES:
         raise ValueError(f"there is no balancer {type!r}: use one of {', '.join(TYPES)}")
     randomness = random or Random()
+    earlier = list(rings or ())
+    made: list[Picker] = []
 
     def build(members: Sequence[Member]) -> Picker:
         if type == "chash":
-            return ConsistentHash(members)
+            made.append(ConsistentHash(members, earlier[len(made)] if len(made) < len(earlier) else None))
+            return made[-1]
         if type == "least_conn":
             return LeastConn(members)
         if type == "ewma":
@@ -55,6 +60,8 @@ def make_balancer(
         return Zones(members, at_hand, threshold, build) if any(at_hand) and not all(at_hand) else build(members)
 
     groups = [build_group(group) for group in members_of(nodes, names, {} if loads is None else loads)]
+    if rings is not None:
+        rings[:] = made
     return groups[0] if len(groups) == 1 else PriorityGroups([], groups)
 
 

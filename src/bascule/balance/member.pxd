@@ -10,6 +10,7 @@ cdef enum:
 # Measurements of one node, shared by the balancers of successive configurations and, for those that ask for it, by all
 # processes: then the pointers lead into shared memory, where each process has a cell of its own.
 cdef class Load:
+    cdef object __weakref__
     cdef int32_t alone
     cdef int32_t one
     cdef uint64_t private

@@ -17,6 +17,7 @@ from cython.cimports.libc.stdlib import calloc, free, malloc
 # Longest schedule, and most work (turns x nodes), worth computing ahead.
 MAX_TURNS = cython.declare(cython.longlong, 4096)
 MAX_WORK = cython.declare(cython.longlong, 1 << 18)
+MAX_WEIGHT = cython.declare(cython.longlong, 1 << 40)
 
 
 @cython.final
@@ -95,8 +96,8 @@ class RoundRobin(Picker):
             if self.over[place]:
                 continue
             weight = cython.cast(cython.longlong, self.weight[place])
-            if weight != self.weight[place]:
-                return False
+            if weight != self.weight[place] or weight > MAX_WEIGHT:
+                return False  # a part of one, or the sum may not fit
             count += 1
             total += weight
             step = divisor(step, weight)

@@ -103,10 +103,7 @@ class WorkerSlot:
             while True:
                 message = await channel.receive()
                 self.heard_at = time.monotonic()
-                try:
-                    self._on_message(self, message)
-                except Exception:  # a mistake of ours must not cost the worker
-                    log.exception("internal error over what worker %d told (%s)", self.worker_id, message[0])
+                self._on_message(self, message)
         except EOFError:
             pass
         finally:

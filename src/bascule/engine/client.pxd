@@ -1,6 +1,5 @@
 from bascule.wire.chunk cimport Chunk
-from bascule.engine.exchange cimport Exchange
-from bascule.engine.parties cimport Core, Downstream
+from bascule.engine.exchange cimport Core, Downstream, Exchange
 
 cdef enum:
     # Http1Client.state

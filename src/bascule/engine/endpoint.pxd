@@ -56,16 +56,17 @@ cdef class UpstreamPlan:
     cdef bint grpc
     cdef int pass_host              # 0 pass, 1 node, 2 rewrite
     cdef bytes rewrite_host
-    cdef list node_hosts            # bytes per node, for pass_host node
+    cdef list node_hosts            # bytes per node, None until node_host() is asked
     cdef bint secure                # over TLS
     cdef TlsClient tls              # None: it can't be used, and the error log says why
     cdef str refused_tls            # that reason
     cdef readonly frozenset passed_over     # indexes of nodes that get no requests at present (engine/node_states.py)
     cdef public object guard        # engine/node_guards.py's NodeGuard; None: no node is out, and none is watched
     cdef public long long probe_at  # us of the poller's clock: then the guard has a node to be probed
-    cdef public tuple observers     # of how each try went, see outcome.py's tell()
+    cdef public tuple observers     # of how each try went, see exchange.py's tell()
     cdef public object sticky       # engine/sticky.py's StickySessions, or None
     cdef object __weakref__
+    cdef bytes node_host(self, int i)
     cdef int pick(self, object key, set tried)
     cdef int lively(self, int node, object key, set tried, long long now)
     cdef bint stalled(self, int node, long long now) noexcept

@@ -163,32 +163,34 @@ class UpstreamPlan:
         self.http2 = self.grpc or upstream.http2
         self.pass_host = {"pass": 0, "node": 1, "rewrite": 2}[upstream.pass_host]
         self.rewrite_host = (upstream.upstream_host or "").encode("latin-1")
-        self.node_hosts = [_authority(n.host, n.port, 443 if upstream.tls is not None else 80) for n in nodes]
+        self.node_hosts = [None] * self.count
         self.secure = upstream.tls is not None
         self.read_key = key_reader(upstream)
         self.balancer = balancer
         self.counts = balancer is not None and balancer.counts
         self.pass_over(frozenset())
 
+    @cython.cfunc
+    def node_host(self, i: cython.int) -> bytes:
+        """A node as the Host field names it; made when it is asked for, since few upstreams do."""
+        host: bytes = self.node_hosts[i]
+        if host is None:
+            node = self.upstream.nodes[i]
+            host = self.node_hosts[i] = _authority(node.host, node.port, 443 if self.secure else 80)
+        return host
+
     @cython.ccall
     def pass_over(self, nodes: frozenset):
         """These nodes, by index, get no requests from now on."""
         i: cython.int
         usable: cython.int = 0
-        left: cython.int = 0
-        last: cython.int = -1
         self.passed_over = nodes
         self.single = -1
         for i in range(self.count):
-            if i not in nodes:
-                left += 1
-                last = i
-                if self.upstream.nodes[i].weight > 0:
-                    usable += 1
-                    self.single = i
-        if usable == 0 and left == 1:
-            self.single = last  # without a weight, but there is no other
-        elif usable != 1:
+            if self.upstream.nodes[i].weight > 0 and i not in nodes:
+                usable += 1
+                self.single = i
+        if usable != 1:
             self.single = -1
         if self.balancer is not None:
             self.balancer.pass_over(nodes)

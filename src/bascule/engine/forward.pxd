@@ -1,6 +1,5 @@
 from bascule.wire.http1 cimport Field, Parsed
-from bascule.engine.exchange cimport Exchange
-from bascule.engine.parties cimport Core
+from bascule.engine.exchange cimport Core, Exchange
 
 cdef int build_request(Core core, Exchange x)                 # upstream request head into core.out; its length
 cdef char* put_number(char* o, long long value) noexcept nogil

@@ -7,8 +7,7 @@ Fields that stay are copied in runs; the client's X-Forwarded-* and X-Real-IP ar
 
 import cython
 from cython.cimports.bascule.engine.endpoint import UpstreamPlan
-from cython.cimports.bascule.engine.exchange import Exchange
-from cython.cimports.bascule.engine.parties import Core, Downstream
+from cython.cimports.bascule.engine.exchange import Core, Downstream, Exchange
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.wire.http1 import (
     FIELD_DROP,
@@ -204,7 +203,7 @@ def build_request(core: Core, x: Exchange) -> cython.int:
         if plan.pass_host == 2:
             host = plan.rewrite_host
         elif plan.pass_host == 1:
-            host = plan.node_hosts[x.node]
+            host = plan.node_host(x.node)
     if target is not None:
         room += len(target)
     if host is not None:
@@ -240,7 +239,7 @@ def build_request(core: Core, x: Exchange) -> cython.int:
         memcpy(o, p + m.host_off, m.host_len)
         o += m.host_len
     else:
-        o = put_bytes(o, cython.cast(bytes, plan.node_hosts[x.node]))
+        o = put_bytes(o, plan.node_host(x.node))
     o[0] = 13
     o[1] = 10
     o += 2

@@ -1,7 +1,6 @@
 from bascule.net.nghttp2 cimport nghttp2_nv
 from bascule.wire.http1 cimport Parsed
-from bascule.engine.exchange cimport Exchange
-from bascule.engine.parties cimport Core
+from bascule.engine.exchange cimport Core, Exchange
 
 # The fields of one response head, as libnghttp2 takes them: pointers to bytes that live until they are submitted.
 cdef class ResponseFields:

@@ -1,6 +1,5 @@
 from bascule.engine.endpoint cimport UpstreamPlan
-from bascule.engine.exchange cimport Exchange
-from bascule.engine.parties cimport Core, Downstream, Tee
+from bascule.engine.exchange cimport Core, Downstream, Exchange, Tee
 
 # Where copies of requests go.
 cdef class Mirror:

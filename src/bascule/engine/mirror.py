@@ -5,10 +5,7 @@ client's side. What becomes of a copy never touches the request that it is one o
 """
 
 import cython
-from cython.cimports.bascule.engine.ending import client_gone, finish
-from cython.cimports.bascule.engine.exchange import X_DONE, X_NEW, Exchange, fresh
-from cython.cimports.bascule.engine.node_choice import attempt
-from cython.cimports.bascule.engine.parties import Core, Downstream, Tee
+from cython.cimports.bascule.engine.exchange import X_DONE, X_NEW, Core, Downstream, Exchange, Tee, fresh
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.http1 import Parsed
@@ -115,7 +112,7 @@ class Mirror:
         y.t_start = y.t_connect = core.poller.now
         self.under_way += 1
         try:
-            attempt(y)
+            y.attempt()
         except Exception as error:
             core.poller.failed(nobody, error)
         if y.state == X_DONE:  # at once, so that it wasn't taken back: no cycle may keep it
@@ -128,7 +125,7 @@ def host_of(x: Exchange) -> bytes:
     """The Host that the upstream is sent, None: the client's. Asked for early: after all tries there is no node."""
     host: bytes = x.request.host_out
     if host is None and x.upstream.pass_host:
-        host = x.upstream.rewrite_host if x.upstream.pass_host == 2 else x.upstream.node_hosts[x.node]
+        host = x.upstream.rewrite_host if x.upstream.pass_host == 2 else x.upstream.node_host(x.node)
     return host
 
 
@@ -186,7 +183,7 @@ class Nobody(Downstream):
     def data(self, x: Exchange, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
         self.dropped += n
         if self.dropped > MOST_DROPPED:
-            return client_gone(x)
+            return x.client_gone()
         return 0
 
     @cython.cfunc
@@ -195,7 +192,7 @@ class Nobody(Downstream):
 
     @cython.cfunc
     def answer(self, x: Exchange, r: Response) -> cython.int:
-        return finish(x)
+        return x.finish()
 
     @cython.cfunc
     def resume(self) -> cython.int:
@@ -203,7 +200,7 @@ class Nobody(Downstream):
 
     @cython.cfunc
     def abort(self) -> cython.int:
-        return 0 if self.x is None else client_gone(self.x)
+        return 0 if self.x is None else self.x.client_gone()
 
     @cython.cfunc
     def more_body(self, x: Exchange) -> cython.int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from bascule.balance.balancer import make_balancer
 from bascule.balance.member import Load
@@ -32,6 +32,10 @@ class UpstreamState:
     plans: WeakSet[Any] = field(default_factory=WeakSet)
     sources: dict[str, tuple[frozenset[str], bool]] = field(default_factory=dict)
     loads: dict[str, Load] = field(default_factory=dict)
+    # Of nodes that left, while a balancer of an older version has them: two in one row of the table would clear it.
+    left: WeakValueDictionary[str, Load] = field(default_factory=WeakValueDictionary)
+    rings: list[Any] = field(default_factory=list)  # of the newest balancer
+    tokens: dict[str, str] = field(default_factory=dict)  # of sticky.py
     touched_s: float = 0.0
     known: frozenset[str] | None = None  # nodes of the newest version; None: there was none yet
     warming: Warming | None = None
@@ -53,9 +57,8 @@ class UpstreamState:
                 firm |= names
         nodes = plan.upstream.nodes
         over = frozenset(i for i, node in enumerate(nodes) if node.name in wanted)
-        if len(over) != len(nodes) - 1 and all(i in over for i, node in enumerate(nodes) if node.weight > 0):
-            # Nobody would be left: better to try them all than none, but for what is firm. The last one that is well is
-            # used even if it has no weight.
+        if len(over) == len(nodes) or all(i in over for i, node in enumerate(nodes) if node.weight > 0):
+            # Nobody would be left: better to try them all than none, but for what is firm.
             over = frozenset(i for i, node in enumerate(nodes) if node.name in firm)
         if over != plan.passed_over:
             plan.pass_over(over)
@@ -91,8 +94,7 @@ class NodeStates:
     def set(self, upstream_key: str, source: str, nodes: frozenset[str], *, firm: bool = False) -> None:
         """`source` wants these nodes ("host:port" as in Node.name) of the upstream with that CompiledUpstream.key
         passed over, and no others; it holds for all versions of the upstream. When that would be every node which
-        has a weight, all are used nevertheless, save for the nodes of a source that is firm; but when one node without
-        a weight is left, that is used."""
+        has a weight, all are used nevertheless, save for the nodes of a source that is firm."""
         state = self._state(upstream_key)
         before = state.passed_over()
         if nodes:
@@ -126,6 +128,10 @@ class NodeStates:
         state.warming.follow(plan.upstream.slow_start)
         state.warming.begin(added)
 
+    def tokens(self, upstream_key: str) -> dict[str, str]:
+        """Sticky tokens by node name, for the plans of all versions."""
+        return self._state(upstream_key).tokens
+
     def loads(self, upstream_key: str) -> dict[str, Load]:
         """Measurements by node name, for the balancers of all versions."""
         return self._state(upstream_key).loads
@@ -137,9 +143,13 @@ class NodeStates:
             return None
         state = self._state(upstream.key)
         names = [node.name for node in nodes]
-        for name in state.loads.keys() - names:
+        wanted = set(names)
+        for name in state.loads.keys() - wanted:
             if not state.loads[name].active:
-                del state.loads[name]
+                state.left[name] = state.loads.pop(name)
+        for name in [name for name in state.left if name in wanted]:
+            if (load := state.left.pop(name, None)) is not None:
+                state.loads[name] = load
         weights = [(node.weight, node.priority) for node in nodes]
         locality = upstream.locality or Locality()
         made = make_balancer(
@@ -150,6 +160,7 @@ class NodeStates:
             start=self._start,
             near=None if self._zone is None or locality.disable else [zone_of(node) == self._zone for node in nodes],
             threshold=locality.threshold / 100,
+            rings=state.rings,
         )
         if upstream.type in SHARED and self._table is not None:
             for name, load in state.loads.items():

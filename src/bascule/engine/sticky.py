@@ -20,15 +20,23 @@ def sticky_key(secret: str | None, gateway_key: bytes) -> bytes:
 
 
 class StickySessions:
-    """Of one CompiledUpstream that has `sticky`."""
+    """Of one CompiledUpstream that has `sticky`. `known`: tokens by node name, used and added to; hand over the same
+    ones to keep them over a new configuration."""
 
     __slots__ = ("_attributes", "_conf", "_nodes", "_tokens", "_variable")
 
-    def __init__(self, upstream: Any, key: bytes) -> None:
+    def __init__(self, upstream: Any, key: bytes, known: dict[str, str] | None = None) -> None:
         conf = upstream.sticky
         self._conf = conf
         self._variable = f"cookie_{conf.name}"
-        self._tokens = [token_of(key, upstream.key, node.name) for node in upstream.nodes]
+        names = [node.name for node in upstream.nodes]
+        known = {} if known is None else known
+        for gone in known.keys() - names:
+            del known[gone]
+        for name in names:
+            if name not in known:
+                known[name] = token_of(key, upstream.key, name)
+        self._tokens = [known[name] for name in names]
         self._nodes = {token: index for index, token in enumerate(self._tokens)}
         said = [f"Path={conf.path}"]
         if conf.ttl is not None:

@@ -7,25 +7,18 @@ client's buffer holds bytes.
 """
 
 import cython
-from cython.cimports.bascule.engine.ending import finish
-from cython.cimports.bascule.engine.exchange import BODY_RAW, Exchange
-from cython.cimports.bascule.engine.failure import (
+from cython.cimports.bascule.engine.exchange import (
+    BODY_RAW,
     F_CLOSED,
     F_CONNECT,
     F_CONNECT_TIMEOUT,
     F_MALFORMED,
     F_READ_TIMEOUT,
     F_SEND_TIMEOUT,
-)
-from cython.cimports.bascule.engine.outcome import drop_upstream
-from cython.cimports.bascule.engine.parties import Downstream, Upstream
-from cython.cimports.bascule.engine.tries import upstream_failed
-from cython.cimports.bascule.engine.upgrade import switch
-from cython.cimports.bascule.engine.upstream_response import (
+    Downstream,
+    Exchange,
+    Upstream,
     last_chunk,
-    on_response_data,
-    on_response_head,
-    response_end,
 )
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.stream import SCRATCH
@@ -67,7 +60,7 @@ class Http1Upstream(Upstream):
                 if x is None:
                     self.close()
                     return 0
-                return upstream_failed(x, F_CONNECT, f"connect failed: {error_text(error)}")
+                return x.upstream_failed(F_CONNECT, f"connect failed: {error_text(error)}")
             self.connecting = False
             if x is not None and self.tls is None:
                 self.poller.arm(self, self.plan.send_ms if self.wlen else self.plan.read_ms)
@@ -96,7 +89,7 @@ class Http1Upstream(Upstream):
         x: Exchange = self.x
         result: cython.int = self.handshake()
         if result < 0 and x is not None:
-            upstream_failed(x, F_CONNECT, f"the TLS handshake failed: {self.tls.failure}")
+            x.upstream_failed(F_CONNECT, f"the TLS handshake failed: {self.tls.failure}")
         elif result < 0:
             self.close()
         if result <= 0:
@@ -115,22 +108,22 @@ class Http1Upstream(Upstream):
             self.close()
             return 0
         if self.connecting:
-            return upstream_failed(x, F_CONNECT_TIMEOUT, "connect timed out")
+            return x.upstream_failed(F_CONNECT_TIMEOUT, "connect timed out")
         if self.tls is not None and not self.tls.established:
-            return upstream_failed(x, F_CONNECT_TIMEOUT, "the TLS handshake timed out")
+            return x.upstream_failed(F_CONNECT_TIMEOUT, "the TLS handshake timed out")
         if self.state == U_TUNNEL:
             if x.relay is not None:
                 return x.relay.end(1001, "nothing came for too long")
             return x.down.abort()
         if self.wlen:
-            return upstream_failed(x, F_SEND_TIMEOUT, "sending the request timed out")
+            return x.upstream_failed(F_SEND_TIMEOUT, "sending the request timed out")
         if self.state == U_DONE or (self.state == U_HEAD and x.has_body and not x.body_sent):
             self.poller.arm(self, self.plan.read_ms)  # the client is still sending: its own time limit holds
             return 0
         if x.down is not None and x.down.wlen:
             self.poller.arm(self, self.plan.read_ms)  # the client does not read: its own time limit holds
             return 0
-        return upstream_failed(x, F_READ_TIMEOUT, "reading the response timed out")
+        return x.upstream_failed(F_READ_TIMEOUT, "reading the response timed out")
 
     @cython.cfunc
     def on_failure(self) -> cython.int:
@@ -222,7 +215,7 @@ class Http1Upstream(Upstream):
             return 0
         if self.state == U_CLOSE and not error:
             if x.filtering:
-                on_response_data(x, b"", 0, True)
+                x.on_response_data(b"", 0, True)
                 if self.x is not x:
                     return 0
             return self.whole(False)
@@ -233,16 +226,16 @@ class Http1Upstream(Upstream):
             x.down.end_output()
             return 0
         if self.state == U_DONE:
-            drop_upstream(x)  # the rest of the request body has nowhere to go
+            x.drop_upstream()  # the rest of the request body has nowhere to go
             if x.body_done:
-                return finish(x)
+                return x.finish()
             x.down.resume()
             return 0
         if self.connecting:
-            return upstream_failed(x, F_CONNECT, "the connection was refused")
+            return x.upstream_failed(F_CONNECT, "the connection was refused")
         if self.state == U_HEAD:
-            return upstream_failed(x, F_CLOSED, "the connection closed before a response came")
-        return upstream_failed(x, F_CLOSED, "the connection closed within the response")
+            return x.upstream_failed(F_CLOSED, "the connection closed before a response came")
+        return x.upstream_failed(F_CLOSED, "the connection closed within the response")
 
     @cython.cfunc
     def feed(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
@@ -283,23 +276,23 @@ class Http1Upstream(Upstream):
         if r == 0:
             return 0
         if r < 0:
-            upstream_failed(x, F_MALFORMED, "the response head is malformed")
+            x.upstream_failed(F_MALFORMED, "the response head is malformed")
             return 0
         if m.status < 200:
             if m.status != 101:
                 self.interims += 1
                 if self.interims > INTERIM_LIMIT:
-                    upstream_failed(x, F_MALFORMED, "too many interim responses")
+                    x.upstream_failed(F_MALFORMED, "too many interim responses")
                     return 0
                 self.poller.arm(self, self.plan.read_ms)  # 102 and 103 say: still at work
                 x.down.interim(p, m)
                 return cython.cast(cython.int, r)
             if not x.websocket:
-                upstream_failed(x, F_MALFORMED, "101 to a request without an upgrade")
+                x.upstream_failed(F_MALFORMED, "101 to a request without an upgrade")
                 return 0
             return self.feed_upgrade(p, m, cython.cast(cython.int, r))
         self.keep = not m.close and self.plan.keep and (m.minor == 1 or m.keep_alive)
-        if not on_response_head(x, p, m):
+        if not x.on_response_head(p, m):
             return 0
         b = n - r
         if x.head_sent or m.status == 204 or m.status == 304:
@@ -323,7 +316,7 @@ class Http1Upstream(Upstream):
             b = chunk_scan(cython.address(self.chunk), p + r, b)
             if b < 0:
                 x.state = 3  # nothing has gone out yet: a clean 502
-                upstream_failed(x, F_MALFORMED, "the chunked response body is malformed")
+                x.upstream_failed(F_MALFORMED, "the chunked response body is malformed")
                 return 0
             done = self.chunk.state == CHUNK_DONE
         else:
@@ -332,7 +325,7 @@ class Http1Upstream(Upstream):
             x.down.begin_response(x, p, m, p + r, b if x.body_mode == BODY_RAW else 0)
         if done:
             if x.filtering:
-                on_response_data(x, b"", 0, True)
+                x.on_response_data(b"", 0, True)
                 if self.x is not x:
                     return cython.cast(cython.int, r)
             self.whole(r + b < n)
@@ -344,7 +337,7 @@ class Http1Upstream(Upstream):
     def feed_upgrade(self, p: cython.p_const_char, m: cython.pointer(Parsed), r: cython.int) -> cython.int:
         """101: the head goes to the client, then bytes flow both ways."""
         x: Exchange = self.x
-        if not switch(x, p, m):
+        if not x.switch(p, m):
             return 0
         self.state = U_TUNNEL
         self.keep = False
@@ -377,11 +370,11 @@ class Http1Upstream(Upstream):
                 if r >= t and t > 0:
                     self.keep_trailers(p[r - t : r])
             if r < 0:
-                upstream_failed(x, F_MALFORMED, "the chunked response body is malformed")
+                x.upstream_failed(F_MALFORMED, "the chunked response body is malformed")
                 return 0
             done = self.chunk.state == CHUNK_DONE
         if k or done:
-            on_response_data(x, p + off, k, done)
+            x.on_response_data(p + off, k, done)
             if self.x is not x:
                 return cython.cast(cython.int, r)
         if done:
@@ -408,7 +401,7 @@ class Http1Upstream(Upstream):
         if surplus:
             self.keep = False
         self.state = U_DONE
-        return response_end(x)
+        return x.response_end()
 
     # ---- the request
 

@@ -1,5 +1,4 @@
-from bascule.engine.exchange cimport Exchange
-from bascule.engine.parties cimport Relay
+from bascule.engine.exchange cimport Exchange, Relay
 from bascule.net.stream cimport Stream
 from bascule.plugin.frame cimport Frame
 from bascule.wire.websocket cimport Frames

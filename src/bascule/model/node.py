@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag
 
 from bascule.errors.apisix_text import MatchesAny
 from bascule.errors.fault import INVALID
@@ -16,10 +16,18 @@ from bascule.model.attributes import Int, Json, Model, Port
 Weight = Annotated[int, Strict(), Field(ge=0)]
 UNIX = "unix:"
 _WITH_PORT = re.compile(r"([^:\[\]]+|\[[^\[\]]+\]):([0-9]{1,5})", re.ASCII)
+# Nearly all are written so; upstreams may have thousands of nodes, and are checked anew at each edit.
+_PLAIN = re.compile(r"([0-9A-Za-z._\-]+)(?::([1-9][0-9]{0,4}))?\Z")
+_NAME = re.compile(r"[0-9A-Za-z._\-]+\Z")
 
 
 def split_address(address: str) -> tuple[str, int | None]:
     """ "host", "host:port", "[::1]", "[::1]:80", "unix:/path" -> host (an IPv6 address without brackets) and port."""
+    plain = _PLAIN.match(address)
+    if plain is not None:
+        host, digits = plain.groups()
+        if digits is None or int(digits) <= 65535:
+            return host, None if digits is None else int(digits)
     if address.startswith(UNIX):
         return check_host(address), None
     if address.startswith("["):
@@ -45,7 +53,7 @@ def check_host(host: str) -> str:
             return str(ipaddress.IPv6Address(bare))
         except ValueError:
             raise Refused(f'{host!r} is not a host; the port goes into "port"') from None
-    if bare != host or not bare or not all((c.isalnum() and c.isascii()) or c in "-._" for c in bare):
+    if bare != host or not _NAME.match(bare):
         raise Refused(f"{host!r} is not a host name or address")
     return bare
 
@@ -59,6 +67,8 @@ def _port(address: str, digits: str) -> int:
 
 
 def _node_host(host: str) -> str:
+    if _NAME.match(host):
+        return host
     if ":" in host and not host.startswith(("[", UNIX)):
         try:
             ipaddress.IPv6Address(host)
@@ -78,18 +88,27 @@ class NodeConf(Model):
     priority: Int = 0
     metadata: Json | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _port_in_host(cls, value: Any) -> Any:
-        host = value.get("host") if isinstance(value, dict) and value.get("port") is None else None
-        if isinstance(host, str) and ":" in host and (found := _WITH_PORT.fullmatch(host)) is not None:
-            return {**value, "host": found[1], "port": int(found[2])}
-        return value
+
+class MapNode(NamedTuple):
+    """A node of the map, as a NodeConf has it."""
+
+    host: str
+    port: int | None
+    weight: int
+    priority: int = 0
+    metadata: Json | None = None
 
 
-def _checked(address: str) -> str:
-    split_address(address)
-    return address
+class _Address(NamedTuple):
+    """`text`: what is written differently stays a node of its own."""
+
+    host: str
+    port: int | None
+    text: str
+
+
+def _split(address: str) -> _Address:
+    return _Address(*split_address(address), address)
 
 
 def _form(value: Any) -> str:
@@ -99,20 +118,26 @@ def _form(value: Any) -> str:
 def _map_or_list(value: Any) -> Any:
     if not isinstance(value, dict | list | tuple):
         raise Refused('must be an object "host:port" -> weight, or a list of objects with host, port and weight')
-    return value
+    return value if isinstance(value, dict) else [_port_apart(node) for node in value]
 
 
-def _as_list(value: Any) -> tuple[NodeConf, ...]:
+def _port_apart(node: Any) -> Any:
+    """A node of a list whose host holds the port."""
+    host = node.get("host") if isinstance(node, dict) else None
+    if isinstance(host, str) and ":" in host and node.get("port") is None:
+        found = _WITH_PORT.fullmatch(host)
+        if found is not None:
+            return {**node, "host": found[1], "port": int(found[2])}
+    return node
+
+
+def _as_list(value: Any) -> tuple[NodeConf | MapNode, ...]:
     if isinstance(value, tuple):
         return value
-    made = []
-    for address, weight in value.items():
-        host, port = split_address(address)
-        made.append(NodeConf.model_construct(host=host, port=port, weight=weight, priority=0, metadata=None))
-    return tuple(made)
+    return tuple([MapNode(host, port, weight) for (host, port, _), weight in value.items()])
 
 
-Address = Annotated[str, Strict(), AfterValidator(_checked)]
+Address = Annotated[str, Strict(), AfterValidator(_split)]
 Nodes = Annotated[
     Annotated[dict[Address, Weight], Tag("map")] | Annotated[tuple[NodeConf, ...], Tag("list")],
     Discriminator(_form),

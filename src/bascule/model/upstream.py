@@ -13,7 +13,7 @@ from bascule.errors.sentences import Refused
 from bascule.model.attributes import Bool, Cert, Host, Id, Json, Key, Model, Resource, Str, TimeoutConf, Unique
 from bascule.model.health_check import Checks
 from bascule.model.locality import Locality
-from bascule.model.node import NodeConf, Nodes
+from bascule.model.node import MapNode, NodeConf, Nodes
 from bascule.model.outlier_detection import NodeBreaker, OutlierDetection
 from bascule.model.retry_policy import RetryPolicy
 from bascule.model.slow_start import SlowStart
@@ -106,9 +106,9 @@ class Upstream(Resource):
     proxy_protocol: Literal["v1", "v2"] | None = None  # our own: the header that tells the node who the client is
     checks: Checks | None = None
 
-    def node_list(self) -> tuple[NodeConf, ...]:
+    def node_list(self) -> tuple[NodeConf | MapNode, ...]:
         """`nodes` in either form; empty for an upstream that is discovered."""
-        return cast(tuple[NodeConf, ...], self.nodes or ())
+        return cast(tuple[NodeConf | MapNode, ...], self.nodes or ())
 
     @model_validator(mode="after")
     def _rules(self) -> Self:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from bascule.model.discovery import Service
 from bascule.model.health_check import PassiveCheck
 from bascule.model.locality import Locality
+from bascule.model.node import UNIX
 from bascule.model.outlier_detection import NodeBreaker, OutlierDetection
 from bascule.model.retry_policy import RetryPolicy
 from bascule.model.slow_start import SlowStart
@@ -24,12 +26,52 @@ class Node:
     weight: int
     priority: int = 0
     metadata: dict[str, Any] | None = field(default=None, hash=False)
+    _name: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
         """ "host:port", as it is written in the configuration: an IPv6 address has brackets."""
-        bare = ":" in self.host and not self.host.startswith("unix:")
-        return f"[{self.host}]:{self.port}" if bare else f"{self.host}:{self.port}"
+        name = self._name
+        if name is None:
+            bare = ":" in self.host and not self.host.startswith(UNIX)
+            name = f"[{self.host}]:{self.port}" if bare else f"{self.host}:{self.port}"
+            object.__setattr__(self, "_name", name)
+        return name
+
+
+class ToldNode(Protocol):
+    """A node as a model or a discovery tells it; `port` None: the default."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int | None: ...
+    @property
+    def weight(self) -> int: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def metadata(self) -> Mapping[str, Any] | None: ...
+
+
+def nodes_of(told: Iterable[ToldNode], default_port: int, before: Iterable[Node]) -> tuple[Node, ...]:
+    """Nodes that are as they were `before` are the same objects: of a thousand, an edit makes few anew."""
+    known = {(node.host, node.port): node for node in before}
+    made = []
+    for one in told:
+        host = one.host
+        port = one.port or (0 if host.startswith(UNIX) else default_port)
+        metadata = one.metadata
+        node = known.get((host, port))
+        if (
+            node is None
+            or node.weight != one.weight
+            or node.priority != one.priority
+            or (node.metadata is not metadata and node.metadata != metadata)
+        ):
+            node = Node(host, port, one.weight, one.priority, None if metadata is None else dict(metadata))
+        made.append(node)
+    return tuple(made)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bascule.model.discovery import DiscoveredNode, Service
-from bascule.model.node import UNIX
-from bascule.snapshot.compiled_upstream import CompiledUpstream, Node
+from bascule.snapshot.compiled_upstream import CompiledUpstream, Node, nodes_of
 
 Item = tuple[str, str]
 Told = Mapping[Service, Sequence[DiscoveredNode]]
@@ -19,7 +18,7 @@ class Discovered:
 
     def __init__(self, told: Told | None = None) -> None:
         self._told: dict[Service, tuple[DiscoveredNode, ...]] = {}
-        self._made: dict[tuple[Service, int], tuple[Node, ...]] = {}
+        self._made: dict[tuple[Service, int], tuple[tuple[DiscoveredNode, ...], tuple[Node, ...]]] = {}  # of what
         self.update(told or {})
 
     def __repr__(self) -> str:
@@ -33,24 +32,24 @@ class Discovered:
             if fresh == self._told.get(service, ()):
                 continue
             changed.append(service)
-            for port in (80, 443):
-                self._made.pop((service, port), None)
             if fresh:
                 self._told[service] = fresh
             else:
                 self._told.pop(service, None)
+                for port in (80, 443):
+                    self._made.pop((service, port), None)
         return changed
 
     def nodes(self, service: Service, default_port: int) -> tuple[Node, ...]:
         """The same object until the service has other nodes."""
-        made = self._made.get((service, default_port))
-        if made is None:
-            told = self._told.get(service)
-            if told is None:
-                return ()
-            made = tuple(_node(one, default_port) for one in told)
-            self._made[service, default_port] = made
-        return made
+        told = self._told.get(service)
+        if told is None:
+            return ()
+        of, nodes = self._made.get((service, default_port), ((), ()))
+        if of is not told:
+            nodes = nodes_of(told, default_port, nodes)
+            self._made[service, default_port] = told, nodes
+        return nodes
 
     def renewed(self, upstream: CompiledUpstream) -> CompiledUpstream:
         """With its service's nodes of now: itself if those are what it has."""
@@ -58,11 +57,6 @@ class Discovered:
             return upstream
         nodes = self.nodes(upstream.service, 80 if upstream.tls is None else 443)
         return upstream if nodes == upstream.nodes else replace(upstream, nodes=nodes, runtime=None)
-
-
-def _node(told: DiscoveredNode, default_port: int) -> Node:
-    port = told.port or (0 if told.host.startswith(UNIX) else default_port)
-    return Node(told.host, port, told.weight, told.priority, None if told.metadata is None else dict(told.metadata))
 
 
 class Following:

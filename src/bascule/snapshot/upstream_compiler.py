@@ -9,9 +9,8 @@ from typing import Any
 from bascule.errors.sentences import nearest
 from bascule.model.attributes import TimeoutConf
 from bascule.model.discovery import Service, service_of
-from bascule.model.node import UNIX
 from bascule.model.upstream import KeepalivePool, Upstream
-from bascule.snapshot.compiled_upstream import ClientTls, CompiledUpstream, Node
+from bascule.snapshot.compiled_upstream import ClientTls, CompiledUpstream, nodes_of
 from bascule.snapshot.discovered import Discovered
 from bascule.snapshot.timeout import Timeout
 
@@ -67,7 +66,7 @@ def compile_upstream(
         key=key,
         id=id,
         service=service,
-        nodes=_listed(conf, default_port)
+        nodes=nodes_of(conf.node_list(), default_port, () if previous is None else previous.nodes)
         if service is None
         else discovered.nodes(service, default_port)
         if discovered is not None
@@ -98,13 +97,6 @@ def compile_upstream(
         passive=None if conf.checks is None else conf.checks.passive,
     )
     return previous if previous is not None and _same(made, previous) else made
-
-
-def _listed(conf: Upstream, default_port: int) -> tuple[Node, ...]:
-    return tuple(
-        Node(n.host, n.port or (0 if n.host.startswith(UNIX) else default_port), n.weight, n.priority, n.metadata)
-        for n in conf.node_list()
-    )
 
 
 def _service(conf: Upstream) -> Service | None:

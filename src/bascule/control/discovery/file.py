@@ -27,7 +27,7 @@ from bascule.control.discovery.discovery import (
 from bascule.errors.sentences import sentences
 from bascule.model.admin_settings import Duration
 from bascule.model.attributes import Model
-from bascule.model.node import NodeConf, Nodes
+from bascule.model.node import MapNode, NodeConf, Nodes
 from bascule.model.yaml_document import YamlDocument, YamlRefused
 
 MAX_BYTES = 64 << 20
@@ -126,5 +126,5 @@ def _nodes(path: Path, name: str, listed: Any) -> tuple[DiscoveredNode, ...]:
         place, sentence = sentences(error, given, _Listed, "")[0]
         place = place.removeprefix(".nodes")
         raise DiscoveryFailure(f"{path}: {name}{place}: {sentence}") from None
-    nodes: tuple[NodeConf, ...] = conf.nodes  # type: ignore[assignment]
+    nodes: tuple[NodeConf | MapNode, ...] = conf.nodes  # type: ignore[assignment]
     return tuple(DiscoveredNode(node.host, node.port, node.weight, node.priority, node.metadata) for node in nodes)

@@ -1,4 +1,4 @@
-"""Finding the route when conditions go by the body (a route's vars, a plugin's _meta.filter): it is held before."""
+"""Conditions that go by the request body: a route's vars, a plugin's _meta.filter. It is held before they decide."""
 
 import json
 from collections.abc import Callable
