@@ -27,6 +27,7 @@ class Watching:
     def __init__(self, interval_s: float = 1.0, places: int = 10**6) -> None:
         self.interval_s = interval_s
         self.places = asyncio.Semaphore(places)
+        self.slow_places = asyncio.Semaphore(max(1, places // 2))
         self.results: list[Result] = []
         self.more = asyncio.Event()
 
@@ -114,6 +115,27 @@ def test_an_upstream_has_its_own_bound() -> None:
         assert asking.most == 3
 
     play(script, asking.ask)
+
+
+def test_slow_nodes_leave_room_for_quick_ones_of_their_upstream() -> None:
+    async def script() -> None:
+        asked: Counter[int] = Counter()
+
+        async def ask(probe: Probe) -> Result:
+            asked[probe.port] += 1
+            await asyncio.sleep(1 if probe.port == 81 else 0.01)
+            return LATE if probe.port == 81 else GOOD
+
+        prober = Prober(ask, random.Random(1))
+        watching = Watching(1.0, places=10)
+        for number in range(60):
+            prober.watch(probe(f"127.0.0.{number}:{81 if number < 40 else 80}"), watching)
+        await asyncio.sleep(100)
+        await prober.close()
+        assert asked[80] >= 20 * 90  # as if there were no others: 40 seconds of waiting in each round
+        assert asked[81] >= 5 * 90
+
+    play_virtually(script)
 
 
 def test_slow_nodes_leave_room_for_quick_ones() -> None:

@@ -56,6 +56,10 @@ class CheckedNode:
         return self._checker.places
 
     @property
+    def slow_places(self) -> asyncio.Semaphore:
+        return self._checker.slow_places
+
+    @property
     def interval_s(self) -> float:
         active = self._checker.active
         if active is None:
@@ -93,7 +97,9 @@ class Checker:
         self.upstream = upstream
         self.active = upstream.checks.active
         self.passive = upstream.checks.passive
-        self.places = asyncio.Semaphore(self.active.concurrency if self.active is not None else 1)
+        concurrency = self.active.concurrency if self.active is not None else 1
+        self.places = asyncio.Semaphore(concurrency)
+        self.slow_places = asyncio.Semaphore(max(1, concurrency // 2))
         self.nodes: dict[str, CheckedNode] = {}
         self._active_thresholds = active_thresholds(self.active or ActiveCheck())
         self._passive_thresholds = passive_thresholds(self.passive or PassiveCheck())

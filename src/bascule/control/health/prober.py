@@ -27,10 +27,14 @@ GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly, how
 
 
 class Watcher(Protocol):
-    """Who wants to know: one node of one upstream. `places`: so many of the upstream's probes may be under way."""
+    """Who wants to know: one node of one upstream. `places`: so many of the upstream's probes may be under way,
+    `slow_places`: of nodes that gave no answer in time."""
 
     @property
     def places(self) -> asyncio.Semaphore: ...
+
+    @property
+    def slow_places(self) -> asyncio.Semaphore: ...
 
     @property
     def interval_s(self) -> float: ...
@@ -155,8 +159,12 @@ class Prober:
         loop = asyncio.get_running_loop()
         due = loop.time()
         first = next(iter(target.watchers))
-        async with first.places, self._slow if target.slow else self._quick:
-            result = await self._ask(target.probe)
+        if target.slow:
+            async with first.slow_places, first.places, self._slow:
+                result = await self._ask(target.probe)
+        else:
+            async with first.places, self._quick:
+                result = await self._ask(target.probe)
         target.slow = result.outcome is Outcome.TIMEOUT
         for watcher in list(target.watchers):
             watcher.probed(result)
