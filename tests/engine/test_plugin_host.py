@@ -18,6 +18,7 @@ def make_hosts(loop: asyncio.AbstractEventLoop) -> Hosts:
         settings=EngineSettings(version="1.2.3"),
         worker_id=0,
         counters_table=None,
+        in_flight=None,
         metrics=None,
         tables=SimpleNamespace(metadata=lambda plugin: {"of": plugin}, proto={"1": "syntax"}.get),
     )
