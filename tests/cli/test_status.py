@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bascule.cli.status import _duration, _registries, _unhealthy, status
+from bascule.cli.status import _duration, _outliers, _registries, _unhealthy, status
 from tests.servers.gateway import BASCULE, Gateway
 from tests.servers.ports import free_port
 from tests.servers.web import JsonServer
@@ -59,6 +59,17 @@ def test_unhealthy_nodes_are_told_and_are_no_fault_of_the_gateway(gateway: Calla
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "the gateway is well, but not all that it needs: see above"
     assert list(_unhealthy({"unhealthy": 3, "unhealthy_nodes": []})) == ["and 3 more"]
+
+
+def test_nodes_that_workers_leave_out_are_told() -> None:
+    nodes = [
+        {"upstream": "upstreams/1", "node": "a:1", "state": "ejected", "reason": "latency", "workers": 2},
+        {"upstream": "upstreams/1", "node": "b:1", "state": "half_open", "reason": "breaker", "workers": 1},
+    ]
+    assert list(_outliers(nodes, 2)) == [
+        "upstreams/1: node a:1: ejected (latency) in 2 of 2 workers",
+        "upstreams/1: node b:1: breaker half_open in 1 of 2 workers",
+    ]
 
 
 def test_registries_that_fail_are_told() -> None:

@@ -42,6 +42,9 @@ class Played:
             raise ValueError("unexpected end")
         return {"services": {"a": []}} if type == "dns" else None
 
+    async def outliers(self) -> list[dict[str, Any]]:
+        return [{"node": "a:1", "reason": "latency"}]
+
     async def reload(self) -> bool:
         self.done.append("reload")
         return self.good
@@ -52,6 +55,7 @@ class Played:
             complete=lambda kind, value: {**value, "status": 1} if kind == "routes" else value,
             reload=self.reload,
             collect_garbage=lambda: self.done.append("gc"),
+            outliers=self.outliers,
             health=lambda: self.checkers,
             discovery={"dns": {"services": {}}}.get,
             discovery_file=self.dump_file,
@@ -129,6 +133,10 @@ def test_what_is_not_there(played: Played) -> None:
         (404, {"error_msg": "404 Not Found"}),
     ]
     assert [status for status, _ in played.ask("GET /v1/routes", "POST /v1/routes", "GET /v1/gc")] == [200, 404, 404]
+
+
+def test_outliers(played: Played) -> None:
+    assert played.ask("GET /v1/outliers") == [(200, [{"node": "a:1", "reason": "latency"}])]
 
 
 def test_metadata(played: Played) -> None:

@@ -16,6 +16,7 @@ from bascule.control.channel import Channel
 from bascule.control.configuration import pack
 from bascule.control.handover import Offer, address_of, send_offer
 from bascule.control.worker_slot import COMMAND
+from bascule.engine.in_flight import InFlight
 from bascule.engine.load_table import LoadTable
 from bascule.engine.shared_counters import SharedCounters
 from bascule.model.change import Change
@@ -63,14 +64,16 @@ def play(
             port = listener.getsockname()[1]
             counters = SharedCounters.create(1 << 16)
             loads = LoadTable.create()
+            in_flight = InFlight.create()
             sessions = SessionCache.create()
-            process = spawn(theirs.fileno(), listener.fileno(), counters.fd, loads.fd, sessions.fd)
+            process = spawn(theirs.fileno(), listener.fileno(), counters.fd, loads.fd, in_flight.fd, sessions.fd)
             boot = Boot(
                 worker_id=0,
                 settings=EngineSettings(**{"access_log_path": str(tmp_path / "access.log"), **settings}),
                 sockets=(Socket(listener.fileno(), port, False),),
                 counters_fd=counters.fd,
                 loads_fd=loads.fd,
+                in_flight_fd=in_flight.fd,
                 sessions_fd=sessions.fd,
                 enabled=None,
                 user_plugins=(),

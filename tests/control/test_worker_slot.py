@@ -69,6 +69,24 @@ def test_a_worker_talks_and_drains() -> None:
     assert (slot.ends, slot.restarts, slot.last_exit) == (1, 0, "exit code 0")
 
 
+def test_a_mistake_over_what_a_worker_tells_costs_no_worker(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(slot: StandIn) -> None:
+        await slot.ready.wait()
+        hear = slot._on_message
+
+        def fail(slot: WorkerSlot, message: tuple[Any, ...]) -> None:
+            hear(slot, message)
+            raise LookupError("no such thing")
+
+        slot._on_message = fail  # type: ignore[method-assign]
+        for number in range(2):
+            slot.send("hello", number)
+            await until(lambda number=number: ("echo", "hello", number) in slot.messages)
+
+    assert play(script).restarts == 0
+    assert "internal error over what worker 0 told (echo)" in caplog.text
+
+
 def test_a_dead_worker_is_replaced_at_once() -> None:
     async def script(slot: StandIn) -> None:
         await slot.ready.wait()

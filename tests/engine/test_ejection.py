@@ -93,3 +93,52 @@ def test_nodes_that_are_gone() -> None:
     one.keep(["b:1"])
     assert one.outcome("a:1", 500, 0, 0, 3) is None
     assert one.outcome("b:1", 500, 0, 0, 3)
+
+
+def timed(conf: dict[str, object] | None = None) -> Ejector:
+    """Which has heard of four answers of each of five nodes, a slow one among them, and is about to look."""
+    one = Ejector(OutlierDetection.model_validate({"latency": {"min_requests": 4, **(conf or {})}}))
+    for name in "abcd":
+        for _ in range(4):
+            assert one.outcome(name, 200, 0, 1, 5, 0.1) is None
+    return one
+
+
+def test_slow_answers_eject() -> None:
+    one = timed()
+    for number in range(4):
+        # Errors come quickly, and an answer that never came is a slow one.
+        assert one.outcome("a", 500, 0, 1, 5, 0.001) is None
+        assert one.outcome("slow", *((200, 0) if number else (0, READ_TIMEOUT)), 1, 5, 0.9) is None
+    said = one.outcome("slow", 200, 0, 2, 5, 0.9)
+    assert said is not None
+    assert said.startswith("ejected for 10 s: it takes 0.")
+    assert one.reasons == {"slow": "latency"}
+    # What was under way before brings nothing about.
+    assert one.outcome("slow", 200, 0, 2, 5, 0.1) is None
+    assert one.outcome("slow", 0, CLOSED, 2, 5, 0.1) is None
+    one.suspensions.probe("slow", 12)
+    assert one.outcome("slow", 200, 0, 12, 5, 0.8) == "ejected for another 20 s: a request that probed it was slow, too"
+    one.suspensions.probe("slow", 32)
+    assert one.outcome("slow", 500, 0, 32, 5, 0.1) == "ejected for another 40 s: a request that probed it was slow, too"
+    one.suspensions.probe("slow", 72)
+    assert one.outcome("slow", 200, 0, 72, 5, 0.1) == "back: a request to it succeeded"
+    assert one.reasons == {}
+
+
+def test_slow_nodes_are_ejected_within_the_bound() -> None:
+    one = timed()
+    one.outcome("d", 0, CONNECT, 1, 5)
+    one.outcome("c", 0, CONNECT, 1, 5)
+    for _ in range(4):
+        one.outcome("slow", 200, 0, 1, 5, 0.9)
+    assert one.outcome("slow", 200, 0, 2, 5, 0.9) is None  # more than half of the nodes would be out
+    one.suspensions.probe("d", 11)
+    assert one.outcome("d", 200, 0, 11, 5, 0.1) == "back: a request to it succeeded"
+    assert one.outcome("slow", 200, 0, 11.2, 5, 0.9) is not None
+    one.keep(["a"])
+    assert one.reasons == {}
+    one.outcome("a", 0, CONNECT, 12, 5)
+    assert one.reasons == {"a": "connect"}
+    one.forget("a")
+    assert one.reasons == {}

@@ -1,8 +1,6 @@
 """Loads that processes measure together, and processes that are killed meanwhile."""
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -13,40 +11,7 @@ from bascule.balance.balancer import make_balancer
 from bascule.balance.ewma import average_of
 from bascule.balance.member import Load
 from bascule.engine.load_table import LoadTable
-
-fork = multiprocessing.get_context("fork")
-
-
-class Peer:
-    """A process that does with a table what it is told, one call at a time."""
-
-    def __init__(self, table: LoadTable) -> None:
-        self._pipe, theirs = fork.Pipe()
-        self.process = fork.Process(target=self._serve, args=(table.fd, theirs))
-        self.process.start()
-        theirs.close()
-
-    @staticmethod
-    def _serve(fd: int, pipe: Any) -> None:
-        table = LoadTable.attach(fd)
-        kept: dict[str, Any] = {}
-        while (work := pipe.recv()) is not None:
-            pipe.send(work(table, kept))
-
-    def do(self, work: Callable[[LoadTable, dict[str, Any]], Any]) -> Any:
-        self._pipe.send(work)
-        assert self._pipe.poll(30)
-        return self._pipe.recv()
-
-    def kill(self) -> None:
-        assert self.process.pid is not None
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.join(30)
-
-    def close(self) -> None:
-        self._pipe.send(None)
-        self.process.join(30)
-        assert self.process.exitcode == 0
+from tests.engine.table_peer import Peer
 
 
 @pytest.fixture
@@ -59,7 +24,7 @@ def peers(table: LoadTable) -> Iterator[Callable[[], Peer]]:
     started: list[Peer] = []
 
     def start() -> Peer:
-        started.append(Peer(table))
+        started.append(Peer(LoadTable, table.fd))
         return started[-1]
 
     yield start
@@ -230,19 +195,18 @@ def churn(table: LoadTable, kept: dict[str, Any]) -> int:
 
 def test_processes_that_hold_and_let_go_at_once_stay_consistent(peers: Callable[[], Peer]) -> None:
     table = LoadTable.create(rows=8)
-    started = [Peer(table) for _ in range(4)]
+    started = [Peer(LoadTable, table.fd) for _ in range(4)]
     for peer in started:
-        peer._pipe.send(churn)
+        peer.start(churn)
     for peer in started:
-        assert peer._pipe.poll(60)
-        assert peer._pipe.recv() == 0
+        assert peer.result() == 0
         peer.close()
     assert repr(table) == "<LoadTable 0 nodes, column -1 of 4>"
 
 
 def test_more_processes_than_columns_measure_alone() -> None:
     table = LoadTable.create(columns=1)
-    first, second = Peer(table), Peer(table)
+    first, second = Peer(LoadTable, table.fd), Peer(LoadTable, table.fd)
     columns = sorted(peer.do(column) for peer in (first, second))
     assert columns == [-1, 0]
     first.close()

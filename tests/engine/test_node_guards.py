@@ -1,13 +1,19 @@
 """Ejection and breakers in an engine whose clock the tests move: what clients see, how many requests a node gets."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from bascule.engine.node_guards import NodeGuards
+from bascule.engine.node_states import NodeStates
+from bascule.model.outlier_detection import NodeBreaker
+from bascule.observe.metrics import Metrics
+from bascule.snapshot.compiled_upstream import CompiledUpstream, Node
 from tests.engine.in_process import InProcess, engine_in_process
-from tests.servers.acting import ActingNode, ok, reset, status
+from tests.servers.acting import ActingNode, ok, reset, slow, status
 from tests.servers.ports import free_port
 from tests.servers.raw import RawClient
 
@@ -194,6 +200,81 @@ def test_outlier_detection(served: InProcess, nodes: list[ActingNode], clock: Cl
     assert len(nodes[0].seen) >= 8
 
 
+def test_a_slow_node_is_left_out_until_it_is_as_quick_as_others(
+    served: InProcess, nodes: list[ActingNode], clock: Clock
+) -> None:
+    nodes[0].usual = slow(0.5)
+    latency = {"min_requests": 4, "margin": 0.2}
+    route(served, *(node.address for node in nodes), outlier_detection={"latency": latency})
+    assert statuses(served, 12) == [200] * 12
+    clock.go(1)
+    assert statuses(served, 15) == [200] * 15
+    assert len(nodes[0].seen) == 5  # known by then
+    assert gauge(served, nodes[0].address, "ejected") == 1
+    assert served.engine.guards._ejected.child(("routes/1#upstream", nodes[0].address, "latency")).value == 1
+    clock.go(10)
+    assert statuses(served, 6) == [200] * 6
+    assert len(nodes[0].seen) == 6  # the probe was slow, too
+    nodes[0].usual = ok
+    clock.go(19)
+    assert statuses(served, 6) == [200] * 6
+    assert len(nodes[0].seen) == 6
+    clock.go(1)
+    assert statuses(served, 9) == [200] * 9
+    assert len(nodes[0].seen) >= 8
+    assert gauge(served, nodes[0].address, "ejected") == 0
+    assert served.engine.guards._ejected.child(("routes/1#upstream", nodes[0].address, "latency")).value == 0
+
+
+def series(served: InProcess) -> int:
+    return len(served.engine.guards._gauge.series) + len(served.engine.guards._ejected.series)
+
+
+def test_nodes_that_come_and_go_leave_nothing_in_the_metrics(
+    served: InProcess, nodes: list[ActingNode], clock: Clock
+) -> None:
+    for number in range(5):
+        route(served, f"127.0.0.1:{free_port()}", nodes[0].address, desc=str(number))
+        assert statuses(served, 3) == [200] * 3
+        assert series(served) == 4
+    route(served, nodes[0].address, nodes[1].address)
+    assert statuses(served, 3) == [200] * 3
+    assert series(served) == 0
+
+
+class Plan:
+    """As the engine's, as far as guards look at it."""
+
+    def __init__(self, key: str, **upstream: Any) -> None:
+        self.upstream = CompiledUpstream(key, None, (Node("a", 1, 1), Node("b", 1, 1)), **upstream)
+        self.passed_over: frozenset[int] = frozenset()
+        self.guard: Any = None
+        self.observers: tuple[Any, ...] = ()
+        self.probe_at = 0
+
+    def pass_over(self, nodes: frozenset[int]) -> None:
+        self.passed_over = nodes
+
+
+def test_what_is_known_of_an_upstream_that_is_gone_is_forgotten(clock: Clock) -> None:
+    states, metrics = NodeStates(), Metrics()
+    guards = NodeGuards(states, metrics, logging.getLogger("test"), clock)
+    plan, other = Plan("routes/1", breaker=NodeBreaker(failures=1)), Plan("routes/2")
+    states.adopt(plan)
+    guards.adopt(plan)
+    plan.guard.outcome(plan, 0, 0, 1, 1.0)
+    assert plan.passed_over == {0}
+    del plan
+    for _ in range(3):
+        clock.now_s += 300
+        assert states.passed_over("routes/1") == {"ejected": {"a:1"}, "breaker": {"a:1"}}
+        assert b'node="a:1"' in metrics.render()
+        guards.adopt(other)
+    assert states.passed_over("routes/1") == {}
+    assert metrics.render() == b""
+    assert repr(guards) == "<guards of 0 upstreams>"
+
+
 def test_outlier_detection_hears_of_retried_statuses(served: InProcess, nodes: list[ActingNode]) -> None:
     nodes[0].usual = status(503)
     route(
@@ -292,7 +373,7 @@ def test_an_upstream_that_is_well_has_no_guard(served: InProcess, nodes: list[Ac
 def test_the_error_log_says_now_and_then_why_nobody_is_asked(
     served: InProcess, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    served.write("routes", "1", {"uri": "/*", "upstream": {"nodes": {"127.0.0.1:1": 0}}})
+    served.write("routes", "1", {"uri": "/*", "upstream": {"nodes": {"127.0.0.1:1": 0, "127.0.0.1:2": 0}}})
     assert statuses(served, 3) == [502] * 3
     served.write("routes", "1", {"uri": "/*", "upstream": {"nodes": {}}})
     assert statuses(served, 3) == [503] * 3

@@ -82,9 +82,9 @@ def test_all_are_used_when_nobody_would_be_left_but_for_what_is_firm(
     stand: InProcess, nodes: dict[str, RawUpstream]
 ) -> None:
     a, b, c = nodes.values()
-    spare = {"host": "127.0.0.1", "port": c.port, "weight": 0}
+    spares = [{"host": "127.0.0.1", "port": port, "weight": 0} for port in (c.port, free_port())]
     listed = [{"host": "127.0.0.1", "port": node.port, "weight": 1, "priority": -i} for i, node in enumerate((a, b))]
-    serve(stand, [*listed, spare])
+    serve(stand, [*listed, *spares])
     over(stand, "health", a)
     assert set(stand.bodies("/", 4)) == {"b"}
     over(stand, "health", a, b)
@@ -97,6 +97,29 @@ def test_all_are_used_when_nobody_would_be_left_but_for_what_is_firm(
     over(stand, "breaker")
     over(stand, "health")
     assert stand.engine.node_states.passed_over(KEY) == {}
+
+
+def test_the_last_node_that_is_well_is_used_without_a_weight(stand: InProcess, nodes: dict[str, RawUpstream]) -> None:
+    a, b, c = nodes.values()
+    for type in ("roundrobin", "least_conn", "chash"):
+        serve(stand, {a.address: 1, b.address: 2, c.address: 0}, type=type, key="uri")
+        assert "c" not in stand.bodies("/", 12)
+        over(stand, "health", a)
+        assert set(stand.bodies("/", 4)) == {"b"}
+        over(stand, "health", a, b)
+        assert set(stand.bodies("/", 4)) == {"c"}
+        over(stand, "health", a, b, c)
+        found = {body for k in range(20) for body in stand.bodies(f"/{k}", 1)}
+        assert found <= {"a", "b"}
+        over(stand, "health")
+        assert "c" not in stand.bodies("/", 12)
+    serve(stand, {c.address: 0})
+    assert set(stand.bodies("/", 2)) == {"c"}
+    over(stand, "health", c)
+    assert set(stand.bodies("/", 2)) == {"c"}
+    over(stand, "health")
+    serve(stand, {a.address: 0, c.address: 0})
+    assert stand.get("/")[0].status == 502
 
 
 def test_edits_keep_what_was_said_and_measured(stand: InProcess, nodes: dict[str, RawUpstream]) -> None:

@@ -141,6 +141,33 @@ def test_gauges_of_a_worker_that_is_gone_no_longer_count():
     assert b"\nc 4\n" in total.render()
 
 
+def test_gauges_that_workers_remove_are_gone():
+    whole, workers = Metrics(), [Metrics(), Metrics()]
+    for number, worker in enumerate(workers):
+        worker.gauge("g", "h", ("node",)).child(("a",)).set(1)
+        whole.merge(worker.delta(), str(number))
+    for number, worker in enumerate(workers):
+        worker.gauge("g", "h", ("node",)).remove(("a",))
+        worker.gauge("g", "h", ("node",)).remove(("never there",))
+        whole.merge(worker.delta(), str(number))
+        assert (b'g{node="a"} 1' in whole.render()) is (number == 0)
+        assert worker.delta() == []
+    assert whole.render() == b""
+    # Removed and made again between two looks: as if it had stayed.
+    gauge = workers[0].gauge("g", "h", ("node",))
+    for value in (1, 2):
+        gauge.remove(("a",))
+        gauge.child(("a",)).set(value)
+        whole.merge(workers[0].delta(), "0")
+        assert b'g{node="a"} %d\n' % value in whole.render()
+    # A counter stays what it was: others may have counted, too.
+    workers[0].counter("c", "h").inc()
+    whole.merge(workers[0].delta(), "0")
+    workers[0].counter("c", "h").remove(())
+    whole.merge(workers[0].delta(), "0")
+    assert b"\nc 1\n" in whole.render()
+
+
 def test_numbers():
     metrics = Metrics()
     gauge = metrics.gauge("g", "").child()

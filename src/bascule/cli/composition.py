@@ -181,6 +181,7 @@ def _control_service(configured: Configured, parts: Parts, supervisor: Superviso
         complete=Defaults(parts.registry).complete,
         reload=reload,
         collect_garbage=supervisor.collect_garbage,
+        outliers=supervisor.outliers,
         discovery=supervisor.discovery.dump,
         discovery_file=supervisor.discovery.dump_file,
         health=supervisor.health.describe,

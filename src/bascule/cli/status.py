@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,11 @@ def _told(details: dict[str, Any], troubles: list[str]) -> str:
     for entry in details.get("certificates", ()):
         until = f"valid until {entry['until']}, renewed at {entry['next']}" if entry["until"] else "not obtained yet"
         lines.append(f"certificate for {', '.join(entry['names'])}: {until}")
-    outside = [*_unhealthy(details.get("health", {})), *_registries(details.get("discovery", {}))]
+    outside = [
+        *_unhealthy(details.get("health", {})),
+        *_outliers(details.get("outliers", ()), len(details["workers"])),
+        *_registries(details.get("discovery", {})),
+    ]
     lines += outside
     if details["workers"]:
         rows = [("worker", "pid", "uptime", "generation", "restarts", "last exit")]
@@ -128,6 +132,13 @@ def _unhealthy(health: dict[str, Any]) -> Iterator[str]:
         yield f"{node['upstream']}: node {node['node']} is {node['status']} since {node['since']}: {node['reason']}"
     if len(nodes) < health.get("unhealthy", 0):
         yield f"and {health['unhealthy'] - len(nodes)} more"
+
+
+def _outliers(nodes: Sequence[dict[str, Any]], workers: int) -> Iterator[str]:
+    """Nodes that workers leave out by themselves."""
+    for node in nodes:
+        what = f"ejected ({node['reason']})" if node["state"] == "ejected" else f"breaker {node['state']}"
+        yield f"{node['upstream']}: node {node['node']}: {what} in {node['workers']} of {workers} workers"
 
 
 def _registries(discovery: dict[str, Any]) -> Iterator[str]:

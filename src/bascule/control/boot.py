@@ -40,6 +40,7 @@ class Boot:
     sockets: tuple[Socket, ...]
     counters_fd: int
     loads_fd: int
+    in_flight_fd: int
     sessions_fd: int
     enabled: tuple[str, ...] | None
     user_plugins: tuple[str, ...]

@@ -31,13 +31,14 @@ class Held(Protocol):
 class Powers:
     """What the Control API can do to the gateway. `complete(kind, value)`: the value with the defaults that apply to
     it; `reload`: as SIGHUP, true when it went well; `health`: one entry for each checker, its `name` is the key of
-    what it checks; `discovery(type)`: what it knows,
+    what it checks; `outliers`: nodes that workers leave out by themselves; `discovery(type)`: what it knows,
     `discovery_file(type)`: what it keeps on the disk; None: nothing."""
 
     schema: Callable[[], Any]
     complete: Callable[[str, Any], Any]
     reload: Callable[[], Awaitable[bool]]
     collect_garbage: Callable[[], None]
+    outliers: Callable[[], Awaitable[list[dict[str, Any]]]]
     health: Callable[[], list[dict[str, Any]]] = list
     discovery: Callable[[str], Any] = lambda _: None
     discovery_file: Callable[[str], Any] = lambda _: None
@@ -63,6 +64,7 @@ class ControlApi:
         yield "GET", "/v1/schema", self._schema
         yield "GET", "/v1/healthcheck", self._health
         yield "GET", "/v1/healthcheck/{kind}/{id}", self._health_of
+        yield "GET", "/v1/outliers", self._outliers
         yield "POST", "/v1/gc", self._collect
         for word, kind in HELD:
             yield "GET", f"/v1/{kind}", self._all(kind)
@@ -148,6 +150,9 @@ class ControlApi:
         if found is None:
             return _not_found(f"no checker for {kind}[{id}]")
         return _page([found]) if _wants_html(request) else _json(found)
+
+    async def _outliers(self, request: web.Request) -> web.Response:
+        return _json(await self._powers.outliers())
 
     async def _collect(self, request: web.Request) -> web.Response:
         self._powers.collect_garbage()

@@ -10,6 +10,7 @@ from bascule.control.handover import Offer
 from bascule.control.health.kept_states import KeptStates
 from bascule.control.http_service import HttpService
 from bascule.control.listening import Listening
+from bascule.engine.in_flight import InFlight
 from bascule.engine.load_table import LoadTable
 from bascule.engine.shared_counters import SharedCounters
 
@@ -25,6 +26,7 @@ class Estate:
         self.counters = counters
         self.loads = LoadTable.create()  # of this gateway's own workers
         self.health = KeptStates()
+        self.in_flight = InFlight.create(rows=65536)
         self.notify = notify
         self._version = version
 
@@ -36,6 +38,7 @@ class Estate:
                 what = {"service": service.name, "ip": service.ip, "port": service.port}
                 sockets.append((what, service.fd))
         sockets += [({"shared": "counters"}, self.counters.fd), ({"health": 1}, self.health.fd)]
+        sockets.append(({"table": "in flight"}, self.in_flight.fd))
         return Offer({"version": self._version, "pid": os.getpid()}, sockets)
 
     def offer(self, workers: str | None) -> Offer:
@@ -61,6 +64,8 @@ class Estate:
                 self._adopt_counters(fd)
             elif "health" in what:
                 self.health.inherit(fd)
+            elif "table" in what:
+                self._adopt_in_flight(fd)
             elif "output" in what:
                 os.dup2(fd, what["output"])
                 os.close(fd)
@@ -78,6 +83,17 @@ class Estate:
         else:
             log.warning("rate limits start anew: bascule.shared_counters has changed")
             os.close(fd)
+
+    def _adopt_in_flight(self, fd: int) -> None:
+        try:
+            self.in_flight = InFlight(fd, True)  # it closes what it can't use
+        except (OSError, ValueError) as error:
+            log.warning("requests in flight of the older gateway aren't counted: %s", error)
+
+    def sweep(self) -> None:
+        """A worker has ended: what it held comes free."""
+        self.loads.sweep()
+        self.in_flight.sweep()
 
     def __repr__(self) -> str:
         return f"<estate: {self.listening!r}, {len(self.services)} services>"

@@ -35,6 +35,7 @@ from bascule.control.listening import ListenFailed
 from bascule.control.logs import LEVELS
 from bascule.control.obtaining import Obtaining
 from bascule.control.orphans import orphans_gone, there_are_orphans
+from bascule.control.outliers import TOLD, outliers
 from bascule.control.questions import Questions
 from bascule.control.report import Report
 from bascule.control.secret_keeper import Answer, SecretKeeper
@@ -131,6 +132,7 @@ class Supervisor:
             *self._listening.fds(worker),
             self._estate.counters.fd,
             self._estate.loads.fd,
+            self._estate.in_flight.fd,
             self._tls_sessions.fd,
         )
 
@@ -143,6 +145,7 @@ class Supervisor:
             sockets=self._listening.of(worker),
             counters_fd=self._estate.counters.fd,
             loads_fd=self._estate.loads.fd,
+            in_flight_fd=self._estate.in_flight.fd,
             sessions_fd=self._tls_sessions.fd,
             enabled=self._enabled,
             user_plugins=self._launch.user_plugins,
@@ -561,7 +564,7 @@ class Supervisor:
 
     def _on_end(self, slot: WorkerSlot) -> None:
         self._collector.forget(slot)
-        self._estate.loads.sweep()
+        self._estate.sweep()
         self._announcer.advance()
 
     def _not_ready(self) -> str | None:
@@ -592,6 +595,10 @@ class Supervisor:
         self.health.set_metrics(metrics, prefix)
         return metrics.render()
 
+    async def outliers(self) -> list[dict[str, Any]]:
+        await self._collector.refresh()
+        return outliers(self._collector.metrics)
+
     def details(self) -> dict[str, Any]:
         """What operators and the tests look at. `generation`: what every worker serves."""
         slots = self._fleet.slots
@@ -614,6 +621,7 @@ class Supervisor:
             "ocsp": self._stapler.details(),
             "certificates": self._acme.details(),
             "health": self.health.details(),
+            "outliers": outliers(self._collector.metrics)[:TOLD],
             **self._report.details(),
             "ignored": [str(key) for key in self.settings.ignored],
             "listening": self._listening.addresses,

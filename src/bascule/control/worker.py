@@ -22,6 +22,7 @@ from bascule.control.garbage import Garbage
 from bascule.control.health.reporter import HealthReporter
 from bascule.control.logs import set_up
 from bascule.control.orphans import SERVE_ON_S, mark_serving, wait_for_successor
+from bascule.engine.in_flight import InFlight
 from bascule.engine.live_trace import open_trace
 from bascule.engine.load_table import LoadTable
 from bascule.engine.log_writer import LogWriter
@@ -66,6 +67,7 @@ class Worker:
             settings=boot.settings,
             counters=SharedCounters.attach(boot.counters_fd),
             loads=LoadTable.attach(boot.loads_fd),
+            in_flight=InFlight.attach(boot.in_flight_fd),
             metrics=self._metrics,
             access_log=self._writer,
             worker_id=boot.worker_id,

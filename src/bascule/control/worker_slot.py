@@ -103,7 +103,10 @@ class WorkerSlot:
             while True:
                 message = await channel.receive()
                 self.heard_at = time.monotonic()
-                self._on_message(self, message)
+                try:
+                    self._on_message(self, message)
+                except Exception:  # a mistake of ours must not cost the worker
+                    log.exception("internal error over what worker %d told (%s)", self.worker_id, message[0])
         except EOFError:
             pass
         finally:

@@ -9,8 +9,9 @@ import re
 import time
 
 import cython
-from cython.cimports.bascule.engine.exchange import Downstream, Exchange
+from cython.cimports.bascule.engine.exchange import Exchange
 from cython.cimports.bascule.engine.forward import put_number
+from cython.cimports.bascule.engine.parties import Downstream
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.libc.stdlib import free, realloc
 from cython.cimports.libc.string import memcpy

@@ -1,5 +1,6 @@
 from bascule.wire.chunk cimport Chunk
-from bascule.engine.exchange cimport Core, Downstream, Exchange
+from bascule.engine.exchange cimport Exchange
+from bascule.engine.parties cimport Core, Downstream
 
 cdef enum:
     # Http1Client.state

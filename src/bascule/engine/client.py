@@ -8,19 +8,16 @@ connection's own.
 """
 
 import cython
+from cython.cimports.bascule.engine.arrival import refuse_head, start
+from cython.cimports.bascule.engine.ending import client_gone, fail, finish
 from cython.cimports.bascule.engine.exchange import (
     BODY_CHUNKED,
     BODY_NONE,
     BODY_PLAIN,
     BODY_RAW,
-    DRAIN_LAST,
     X_ANSWERED,
-    Core,
-    Downstream,
     Exchange,
-    Upstream,
     fresh,
-    last_chunk,
 )
 from cython.cimports.bascule.engine.forward import (
     SKIP_LENGTH,
@@ -31,6 +28,10 @@ from cython.cimports.bascule.engine.forward import (
     size_of_added,
 )
 from cython.cimports.bascule.engine.http2_client import make_http2
+from cython.cimports.bascule.engine.outcome import drop_upstream
+from cython.cimports.bascule.engine.parties import DRAIN_LAST, Core, Downstream, Upstream
+from cython.cimports.bascule.engine.request_body import body_in, push_held, wants_body
+from cython.cimports.bascule.engine.upstream_response import last_chunk
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.address import local_host
 from cython.cimports.bascule.net.cnet import errno
@@ -217,8 +218,8 @@ class Http1Client(Downstream):
                 return self.gone()  # the rest of a body that was only read to be dropped
             self.close_after = True
             self.unread = True
-            self.x.drop_upstream()
-            return self.x.fail(408, "the request body did not arrive in time")
+            drop_upstream(self.x)
+            return fail(self.x, 408, "the request body did not arrive in time")
         if self.state == C_TUNNEL:
             return self.gone()
         return 0
@@ -236,7 +237,7 @@ class Http1Client(Downstream):
             self.close()
         self.x = None
         if x is not None:
-            x.client_gone()
+            client_gone(x)
         return 0
 
     @cython.cfunc
@@ -258,7 +259,7 @@ class Http1Client(Downstream):
                 if self.wlen:
                     return 0  # a client that does not read its responses gets no further ones
             elif self.state == C_BODY:
-                if not self.x.wants_body():
+                if not wants_body(self.x):
                     if self.half_closed and self.rlen == 0 and self.at_end():
                         return self.gone()
                     return 0
@@ -339,7 +340,7 @@ class Http1Client(Downstream):
                         break
                     self.take_head()
                 elif self.state == C_BODY:
-                    if not self.x.wants_body():
+                    if not wants_body(self.x):
                         break
                     self.take_body()
                 else:
@@ -435,7 +436,7 @@ class Http1Client(Downstream):
             self.close_after = True
             self.unread = True
             self.state = C_WAIT
-            return x.refuse_head(cython.cast(cython.int, -r))
+            return refuse_head(x, cython.cast(cython.int, -r))
         x.req.copy(p, r)
         if self.quic is not None:
             m.minor = 3
@@ -456,7 +457,7 @@ class Http1Client(Downstream):
             self.poller.arm(self, core.body_ms)
         else:
             self.state = C_WAIT
-        return x.start()
+        return start(x)
 
     @cython.cfunc
     def take_body(self) -> cython.int:
@@ -477,7 +478,7 @@ class Http1Client(Downstream):
             self.fk += n
             if last:
                 self.body_complete()
-            x.body_in(p, n, p, n, last)
+            body_in(x, p, n, p, n, last)
             return 0
         # Only its framing is followed, unless somebody takes the data off it, or counts them.
         if x.held_want < 0 and not x.recode and not x.body_limit and (x.up is None or not x.up.bare):
@@ -493,15 +494,15 @@ class Http1Client(Downstream):
             self.close_after = True
             self.unread = True
             self.fk = self.fn
-            x.drop_upstream()
+            drop_upstream(x)
             if x.state >= 4:  # an answer has begun: all that is left is to cut it
                 return self.gone()
-            return x.fail(400, "the chunked request body is malformed")
+            return fail(x, 400, "the chunked request body is malformed")
         last = self.chunk.state == CHUNK_DONE
         self.fk += r
         if last:
             self.body_complete()
-        x.body_in(p, r, p + off, k, last)
+        body_in(x, p, r, p + off, k, last)
         return 0
 
     @cython.cfunc
@@ -529,7 +530,7 @@ class Http1Client(Downstream):
         """The exchange takes body bytes (again)."""
         # What was held goes first, also in the middle of feed(): the bytes that follow come right after it.
         if self.x is not None and self.x.held is not None and self.x.up is not None and not self.x.body_sent:
-            if self.x.request.body_out is None and not self.x.push_held():
+            if self.x.request.body_out is None and not push_held(self.x):
                 return 0
         if self.busy:
             return 0
@@ -771,7 +772,7 @@ class Http1Client(Downstream):
             if not self.busy:
                 return self.feed_rest()
             return 0
-        return x.finish()
+        return finish(x)
 
     @cython.cfunc
     def finished(self, x: Exchange) -> cython.int:

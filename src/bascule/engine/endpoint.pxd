@@ -63,7 +63,7 @@ cdef class UpstreamPlan:
     cdef readonly frozenset passed_over     # indexes of nodes that get no requests at present (engine/node_states.py)
     cdef public object guard        # engine/node_guards.py's NodeGuard; None: no node is out, and none is watched
     cdef public long long probe_at  # us of the poller's clock: then the guard has a node to be probed
-    cdef public tuple observers     # of how each try went, see exchange.py's tell()
+    cdef public tuple observers     # of how each try went, see outcome.py's tell()
     cdef public object sticky       # engine/sticky.py's StickySessions, or None
     cdef object __weakref__
     cdef bytes node_host(self, int i)

@@ -184,13 +184,20 @@ class UpstreamPlan:
         """These nodes, by index, get no requests from now on."""
         i: cython.int
         usable: cython.int = 0
+        left: cython.int = 0
+        last: cython.int = -1
         self.passed_over = nodes
         self.single = -1
         for i in range(self.count):
-            if self.upstream.nodes[i].weight > 0 and i not in nodes:
-                usable += 1
-                self.single = i
-        if usable != 1:
+            if i not in nodes:
+                left += 1
+                last = i
+                if self.upstream.nodes[i].weight > 0:
+                    usable += 1
+                    self.single = i
+        if usable == 0 and left == 1:
+            self.single = last  # without a weight, but there is no other
+        elif usable != 1:
             self.single = -1
         if self.balancer is not None:
             self.balancer.pass_over(nodes)

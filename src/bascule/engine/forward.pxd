@@ -1,5 +1,6 @@
 from bascule.wire.http1 cimport Field, Parsed
-from bascule.engine.exchange cimport Core, Exchange
+from bascule.engine.exchange cimport Exchange
+from bascule.engine.parties cimport Core
 
 cdef int build_request(Core core, Exchange x)                 # upstream request head into core.out; its length
 cdef char* put_number(char* o, long long value) noexcept nogil

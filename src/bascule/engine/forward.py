@@ -7,7 +7,8 @@ Fields that stay are copied in runs; the client's X-Forwarded-* and X-Real-IP ar
 
 import cython
 from cython.cimports.bascule.engine.endpoint import UpstreamPlan
-from cython.cimports.bascule.engine.exchange import Core, Downstream, Exchange
+from cython.cimports.bascule.engine.exchange import Exchange
+from cython.cimports.bascule.engine.parties import Core, Downstream
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.wire.http1 import (
     FIELD_DROP,

@@ -5,6 +5,10 @@ from tempfile import SpooledTemporaryFile
 SPILL_BYTES = 1 << 20
 
 
+class ClientGone(Exception):
+    """The client closed its connection while a plugin waited for the request body."""
+
+
 class HeldBody:
     """Bytes are appended as they come; `read()` gives all of them, `pieces()` in runs of 64 KiB for passing on."""
 

@@ -1,4 +1,4 @@
-from bascule.engine.exchange cimport Core, Downstream
+from bascule.engine.parties cimport Core, Downstream
 from bascule.engine.http2_connection cimport Http2Connection
 
 # The client's connection speaks HTTP/2 from here on: p are its first n bytes, the preface included.

@@ -12,9 +12,9 @@ The session must not be called from its own callbacks but to submit, so what cal
 """
 
 import cython
-from cython.cimports.bascule.engine.exchange import Core, Downstream
 from cython.cimports.bascule.engine.http2_connection import INVALID_COST, Http2Connection, send_body
 from cython.cimports.bascule.engine.http2_stream import Http2Stream, broken
+from cython.cimports.bascule.engine.parties import Core, Downstream
 from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_CONTINUATION,
     NGHTTP2_DATA,

@@ -7,7 +7,7 @@ from bascule.net.nghttp2 cimport (
     nghttp2_session_callbacks,
 )
 from bascule.wire.http2_request cimport RequestFields
-from bascule.engine.exchange cimport Downstream
+from bascule.engine.parties cimport Downstream
 from bascule.engine.http2_stream cimport Http2Session, Http2Stream
 
 cdef enum:

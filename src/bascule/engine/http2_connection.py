@@ -3,9 +3,11 @@
 """A client's HTTP/2 connection: bytes into the session and out of it, time limits, allowances, and the end."""
 
 import cython
-from cython.cimports.bascule.engine.exchange import Core, Downstream, Exchange, fresh
+from cython.cimports.bascule.engine.arrival import refuse_head, start
+from cython.cimports.bascule.engine.exchange import Exchange, fresh
 from cython.cimports.bascule.engine.http2_stream import Http2Session, Http2Stream
 from cython.cimports.bascule.engine.http2_websocket import Http2Websocket
+from cython.cimports.bascule.engine.parties import Core, Downstream
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_ENHANCE_YOUR_CALM,
@@ -397,7 +399,7 @@ class Http2Connection(Http2Session):
         x.sent_before = 0
         try:
             if r < 0:
-                return x.refuse_head(cython.cast(cython.int, -r))
+                return refuse_head(x, cython.cast(cython.int, -r))
             x.req.copy(self.fields.head, r)
             m.minor = 2
             x.req.data[m.first_line_end - 5] = 50  # "HTTP/2.0", for logs
@@ -411,7 +413,7 @@ class Http2Connection(Http2Session):
                 self.poller.arm(s, core.body_ms)
             else:
                 s.body_over = True
-            x.start()
+            start(x)
         except Exception as error:
             self.poller.failed(s, error)
         return 0

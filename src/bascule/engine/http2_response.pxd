@@ -1,6 +1,7 @@
 from bascule.net.nghttp2 cimport nghttp2_nv
 from bascule.wire.http1 cimport Parsed
-from bascule.engine.exchange cimport Core, Exchange
+from bascule.engine.exchange cimport Exchange
+from bascule.engine.parties cimport Core
 
 # The fields of one response head, as libnghttp2 takes them: pointers to bytes that live until they are submitted.
 cdef class ResponseFields:

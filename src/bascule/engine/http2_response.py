@@ -3,8 +3,9 @@
 """Fields of an HTTP/2 response head. Names go in as they came: libnghttp2 writes them in lower case."""
 
 import cython
-from cython.cimports.bascule.engine.exchange import Core, Exchange
+from cython.cimports.bascule.engine.exchange import Exchange
 from cython.cimports.bascule.engine.forward import put_number, skipped
+from cython.cimports.bascule.engine.parties import Core
 from cython.cimports.bascule.net.nghttp2 import NGHTTP2_NV_FLAG_NONE, nghttp2_nv
 from cython.cimports.bascule.wire.http1 import Parsed, name_is
 from cython.cimports.libc.stdint import uint8_t

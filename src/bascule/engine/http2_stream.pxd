@@ -1,7 +1,8 @@
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from bascule.net.nghttp2 cimport nghttp2_data_source, nghttp2_session
 from bascule.net.stream cimport Stream
-from bascule.engine.exchange cimport Core, Downstream, Exchange
+from bascule.engine.exchange cimport Exchange
+from bascule.engine.parties cimport Core, Downstream
 from bascule.engine.http2_response cimport ResponseFields
 
 # What a stream needs of its connection; engine/http2_connection.py implements it.

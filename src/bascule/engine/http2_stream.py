@@ -5,9 +5,13 @@
 import contextlib
 
 import cython
-from cython.cimports.bascule.engine.exchange import BODY_NONE, BODY_RAW, Core, Downstream, Exchange
+from cython.cimports.bascule.engine.ending import client_gone, fail, finish
+from cython.cimports.bascule.engine.exchange import BODY_NONE, BODY_RAW, Exchange
 from cython.cimports.bascule.engine.forward import SKIP_LENGTH, SKIP_SERVER
 from cython.cimports.bascule.engine.http2_response import ResponseFields
+from cython.cimports.bascule.engine.outcome import drop_upstream
+from cython.cimports.bascule.engine.parties import Core, Downstream
+from cython.cimports.bascule.engine.request_body import body_in, push_held, wants_body
 from cython.cimports.bascule.net.address import local_host
 from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_CANCEL,
@@ -106,11 +110,11 @@ class Http2Stream(Downstream):
             return self.reset(NGHTTP2_CANCEL)
         if x is None or self.body_over:
             return 0
-        if self.rlen or not x.wants_body():
+        if self.rlen or not wants_body(x):
             self.poller.arm(self, self.conn.core.body_ms)  # it is the upstream that doesn't take it
             return 0
-        x.drop_upstream()
-        return x.fail(408, "the request body did not arrive in time")
+        drop_upstream(x)
+        return fail(x, 408, "the request body did not arrive in time")
 
     @cython.cfunc
     def on_failure(self) -> cython.int:
@@ -131,7 +135,7 @@ class Http2Stream(Downstream):
             nghttp2_submit_rst_stream(self.conn.session, 0, self.id, code)
             self.conn.schedule()
         if x is not None:
-            x.client_gone()
+            client_gone(x)
         return 0
 
     @cython.cfunc
@@ -144,7 +148,7 @@ class Http2Stream(Downstream):
         self.ended = False
         self.poller.disarm(self)
         if x is not None:
-            x.client_gone()
+            client_gone(x)
         return 0
 
     # ---- the request
@@ -155,7 +159,7 @@ class Http2Stream(Downstream):
         if self.x is None or self.body_over:
             return self.pay_back()
         self.poller.arm(self, self.conn.core.body_ms)
-        if self.rlen == 0 and not self.delivering and self.x.wants_body():
+        if self.rlen == 0 and not self.delivering and wants_body(self.x):
             self.hand_on(p, n)
         elif self.stash(p, n) < 0:
             return self.reset(NGHTTP2_INTERNAL_ERROR)
@@ -173,7 +177,7 @@ class Http2Stream(Downstream):
             self.poller.disarm(self)
         self.delivering = True
         try:
-            return x.body_in(p, n, p, n, last)
+            return body_in(x, p, n, p, n, last)
         except Exception as error:
             self.poller.failed(self, error)
         finally:
@@ -193,7 +197,7 @@ class Http2Stream(Downstream):
         n: cython.int
         if self.delivering:
             return 0
-        while self.rlen and x is not None and self.x is x and x.wants_body():
+        while self.rlen and x is not None and self.x is x and wants_body(x):
             n = self.rlen
             self.hand_on(self.rbuf, n)
             self.consume(n)  # nothing comes in meanwhile
@@ -203,12 +207,12 @@ class Http2Stream(Downstream):
             and self.rlen == 0
             and x is not None
             and self.x is x
-            and x.wants_body()
+            and wants_body(x)
         ):
             self.body_over = True
             self.poller.disarm(self)
             try:
-                x.body_in(b"", 0, b"", 0, True)
+                body_in(x, b"", 0, b"", 0, True)
             except Exception as error:
                 self.poller.failed(self, error)
         return 0
@@ -216,7 +220,7 @@ class Http2Stream(Downstream):
     @cython.cfunc
     def pay_back(self) -> cython.int:
         """The client may send again what was taken off its hands."""
-        if self.owed and not self.closed and (self.x is None or self.body_over or self.x.wants_body()):
+        if self.owed and not self.closed and (self.x is None or self.body_over or wants_body(self.x)):
             if self.rlen and self.x is not None:
                 return 0
             nghttp2_session_consume_stream(self.conn.session, self.id, self.owed)
@@ -228,7 +232,7 @@ class Http2Stream(Downstream):
     def resume(self) -> cython.int:
         x: Exchange = self.x
         if x is not None and x.held is not None and x.up is not None and not x.body_sent:
-            if x.request.body_out is None and not x.push_held():
+            if x.request.body_out is None and not push_held(x):
                 return 0
         self.deliver()
         return self.pay_back()
@@ -376,7 +380,7 @@ class Http2Stream(Downstream):
             self.ended = True
             self.trailers_out = x.trailers
             self.queue(body, len(body))
-        return x.finish()
+        return finish(x)
 
     @cython.cfunc
     def finished(self, x: Exchange) -> cython.int:

@@ -1,6 +1,7 @@
 from bascule.net.nghttp2 cimport nghttp2_session
 from bascule.net.stream cimport Stream
-from bascule.engine.exchange cimport Core, Exchange, Upstream
+from bascule.engine.exchange cimport Exchange
+from bascule.engine.parties cimport Core, Upstream
 
 cdef enum:
     # Http2Upstream.state

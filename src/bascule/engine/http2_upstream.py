@@ -3,16 +3,20 @@
 """One exchange on an HTTP/2 connection to an upstream: a stream of it."""
 
 import cython
-from cython.cimports.bascule.engine.exchange import (
+from cython.cimports.bascule.engine.ending import fail, finish
+from cython.cimports.bascule.engine.exchange import Exchange
+from cython.cimports.bascule.engine.failure import (
     F_CLOSED,
     F_CONNECT,
     F_CONNECT_TIMEOUT,
     F_MALFORMED,
     F_READ_TIMEOUT,
     F_SEND_TIMEOUT,
-    Exchange,
-    Upstream,
 )
+from cython.cimports.bascule.engine.outcome import drop_upstream
+from cython.cimports.bascule.engine.parties import Upstream
+from cython.cimports.bascule.engine.tries import upstream_failed
+from cython.cimports.bascule.engine.upstream_response import on_response_data, response_end
 from cython.cimports.bascule.net import nghttp2 as ng
 from cython.cimports.bascule.net.stream import Stream
 
@@ -96,7 +100,7 @@ class Http2Upstream(Upstream):
         x: Exchange = self.x
         self.arm(self.plan.read_ms)
         self.unconsumed += n
-        x.on_response_data(p, cython.cast(cython.Py_ssize_t, n), False)
+        on_response_data(x, p, cython.cast(cython.Py_ssize_t, n), False)
         if self.x is x and x.down is not None and x.down.wlen <= x.ahead:
             return self.pump()
         return 0
@@ -120,11 +124,11 @@ class Http2Upstream(Upstream):
         """The response is complete."""
         x: Exchange = self.x
         if x.filtering:
-            x.on_response_data(b"", 0, True)
+            on_response_data(x, b"", 0, True)
             if self.x is not x:
                 return 0
         self.state = S_DONE
-        return x.response_end()
+        return response_end(x)
 
     # ---- ends
 
@@ -153,9 +157,9 @@ class Http2Upstream(Upstream):
         if x is None:
             return 0
         if whole:  # the rest of the request body has nowhere to go
-            x.drop_upstream()
+            drop_upstream(x)
             if x.body_done:
-                return x.finish()
+                return finish(x)
             return x.down.resume()
         return self.failed(reason, detail)
 
@@ -165,7 +169,7 @@ class Http2Upstream(Upstream):
             self.sent = self.mark
             self.received = self.mark_in
             self.reused = not self.fresh
-        return self.x.upstream_failed(reason, detail)
+        return upstream_failed(self.x, reason, detail)
 
     @cython.cfunc
     def arm(self, ms: cython.long) -> cython.int:
@@ -183,17 +187,17 @@ class Http2Upstream(Upstream):
         if x is None:
             return 0
         if self.deadline and self.poller.now >= self.deadline:
-            x.drop_upstream()
-            return x.fail(504, "the deadline of the call has passed")
+            drop_upstream(x)
+            return fail(x, 504, "the deadline of the call has passed")
         if self.connecting:
-            return x.upstream_failed(F_CONNECT_TIMEOUT, "connect timed out")
+            return upstream_failed(x, F_CONNECT_TIMEOUT, "connect timed out")
         if self.wlen:
-            return x.upstream_failed(F_SEND_TIMEOUT, "sending the request timed out")
+            return upstream_failed(x, F_SEND_TIMEOUT, "sending the request timed out")
         if self.state == S_DONE or (self.state == S_HEAD and x.has_body and not x.body_sent):
             return self.arm(self.plan.read_ms)  # the client is still sending: its own time limit holds
         if x.down is not None and x.down.wlen:
             return self.arm(self.plan.read_ms)  # the client does not read: its own time limit holds
-        return x.upstream_failed(F_READ_TIMEOUT, "reading the response timed out")
+        return upstream_failed(x, F_READ_TIMEOUT, "reading the response timed out")
 
     @cython.cfunc
     def on_failure(self) -> cython.int:

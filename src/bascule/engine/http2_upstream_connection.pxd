@@ -1,6 +1,6 @@
 from libc.stdint cimport int32_t
 from bascule.engine.endpoint cimport Endpoint, UpstreamPlan
-from bascule.engine.exchange cimport Core
+from bascule.engine.parties cimport Core
 from bascule.engine.http2_upstream cimport Http2Carrier, Http2Upstream
 from bascule.net.nghttp2 cimport nghttp2_nv, nghttp2_option, nghttp2_session, nghttp2_session_callbacks
 from bascule.wire.http1 cimport Parsed

@@ -4,15 +4,10 @@
 
 import cython
 from cython.cimports.bascule.engine.endpoint import UpstreamPlan
-from cython.cimports.bascule.engine.exchange import (
-    F_CLOSED,
-    F_CONNECT,
-    F_MALFORMED,
-    F_READ_TIMEOUT,
-    F_SEND_TIMEOUT,
-    Exchange,
-)
+from cython.cimports.bascule.engine.exchange import Exchange
+from cython.cimports.bascule.engine.failure import F_CLOSED, F_CONNECT, F_MALFORMED, F_READ_TIMEOUT, F_SEND_TIMEOUT
 from cython.cimports.bascule.engine.http2_upstream import S_BODY, Http2Carrier, Http2Upstream, said
+from cython.cimports.bascule.engine.upstream_response import on_response_head
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net import nghttp2 as ng
 from cython.cimports.bascule.net.nghttp2 import (
@@ -273,7 +268,7 @@ class Http2UpstreamConnection(Http2Carrier):
             u.arm(u.plan.read_ms)
             return x.down.interim(self.head, m)
         u.state = S_BODY
-        if not x.on_response_head(self.head, m):
+        if not on_response_head(x, self.head, m):
             return 0
         if x.gathered is None:
             x.down.begin_response(x, self.head, m, b"", 0)

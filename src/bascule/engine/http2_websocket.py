@@ -9,9 +9,11 @@ RST_STREAM (CANCEL) for one that is cut.
 """
 
 import cython
-from cython.cimports.bascule.engine.exchange import X_TUNNEL, Exchange, Upstream
+from cython.cimports.bascule.engine.ending import client_gone
+from cython.cimports.bascule.engine.exchange import X_TUNNEL, Exchange
 from cython.cimports.bascule.engine.forward import SKIP_LENGTH, SKIP_SERVER
 from cython.cimports.bascule.engine.http2_stream import FIELDS, Http2Stream
+from cython.cimports.bascule.engine.parties import Upstream
 from cython.cimports.bascule.net.nghttp2 import (
     NGHTTP2_CANCEL,
     NGHTTP2_INTERNAL_ERROR,
@@ -151,7 +153,7 @@ class Http2Websocket(Http2Stream):
         x: Exchange = self.x
         self.x = None
         self.end_output()
-        x.client_gone()
+        client_gone(x)
         return 0
 
     @cython.cfunc

@@ -1,5 +1,5 @@
 from bascule.net.poller cimport Handle
-from bascule.engine.exchange cimport Core
+from bascule.engine.parties cimport Core
 
 cdef enum:
     # what of a worker's requests is shed first

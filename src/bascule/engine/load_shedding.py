@@ -15,7 +15,7 @@ no such measure: how many there are depends on how slow the upstreams are.
 import os
 
 import cython
-from cython.cimports.bascule.engine.exchange import Core
+from cython.cimports.bascule.engine.parties import Core
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.poller import now_us
 from cython.cimports.bascule.plugin.response import Response

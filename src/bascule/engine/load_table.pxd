@@ -1,4 +1,5 @@
 from libc.stdint cimport int32_t, uint64_t
+from bascule.balance.member cimport Load
 
 cdef class LoadTable:
     cdef readonly int fd
@@ -14,6 +15,7 @@ cdef class LoadTable:
     cdef bint owns_fd
     cdef bint is_busy(self, uint64_t mark) noexcept
     cdef bint held(self, int row, int but) noexcept
+    cdef bint put(self, uint64_t mark, Load load)
     cdef int claim(self, uint64_t mark)
     cdef bint twice(self, uint64_t mark, int row) noexcept
     cdef int clear(self, int column) noexcept

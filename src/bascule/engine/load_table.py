@@ -19,6 +19,7 @@ that is gone, the row is freed with the column.
 
 import fcntl
 import os
+import secrets
 from hashlib import blake2b
 
 import cython
@@ -78,6 +79,7 @@ class LoadTable:
         try:
             os.ftruncate(fd, size_of(rows, columns))
             os.pwrite(fd, MAGIC + rows.to_bytes(8, "little") + columns.to_bytes(8, "little"), 0)
+            os.pwrite(fd, secrets.token_bytes(16), 128)  # for in_flight.py
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
             return cls(fd, True)
         except BaseException:
@@ -150,14 +152,17 @@ class LoadTable:
 
     def share(self, upstream: str, node: str, load: Load) -> bool:
         """Measures a node of an upstream in this table from now on. False: no room, it is measured by itself."""
-        row: cython.int
         name: bytes = f"{upstream}\0{node}".encode("utf-8", "surrogatepass")
         digest: bytes = blake2b(name, digest_size=8).digest()
-        if load.table is not None:
-            return True
+        return load.table is not None or self.put(int.from_bytes(digest, "little"), load)
+
+    @cython.cfunc
+    def put(self, mark: uint64_t, load: Load) -> cython.bint:
+        """Measures a load in the row of a mark, if there is room."""
+        row: cython.int
         if self.column < 0:
             return False
-        row = self.claim(max(self.columns + 1, int.from_bytes(digest, "little")))
+        row = self.claim(max(cython.cast(uint64_t, self.columns + 1), mark))
         if row < 0:
             return False
         load.share(

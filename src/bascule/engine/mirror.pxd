@@ -1,5 +1,6 @@
 from bascule.engine.endpoint cimport UpstreamPlan
-from bascule.engine.exchange cimport Core, Downstream, Exchange, Tee
+from bascule.engine.exchange cimport Exchange
+from bascule.engine.parties cimport Core, Downstream, Tee
 
 # Where copies of requests go.
 cdef class Mirror:

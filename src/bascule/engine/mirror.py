@@ -5,7 +5,10 @@ client's side. What becomes of a copy never touches the request that it is one o
 """
 
 import cython
-from cython.cimports.bascule.engine.exchange import X_DONE, X_NEW, Core, Downstream, Exchange, Tee, fresh
+from cython.cimports.bascule.engine.ending import client_gone, finish
+from cython.cimports.bascule.engine.exchange import X_DONE, X_NEW, Exchange, fresh
+from cython.cimports.bascule.engine.node_choice import attempt
+from cython.cimports.bascule.engine.parties import Core, Downstream, Tee
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.http1 import Parsed
@@ -112,7 +115,7 @@ class Mirror:
         y.t_start = y.t_connect = core.poller.now
         self.under_way += 1
         try:
-            y.attempt()
+            attempt(y)
         except Exception as error:
             core.poller.failed(nobody, error)
         if y.state == X_DONE:  # at once, so that it wasn't taken back: no cycle may keep it
@@ -183,7 +186,7 @@ class Nobody(Downstream):
     def data(self, x: Exchange, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
         self.dropped += n
         if self.dropped > MOST_DROPPED:
-            return x.client_gone()
+            return client_gone(x)
         return 0
 
     @cython.cfunc
@@ -192,7 +195,7 @@ class Nobody(Downstream):
 
     @cython.cfunc
     def answer(self, x: Exchange, r: Response) -> cython.int:
-        return x.finish()
+        return finish(x)
 
     @cython.cfunc
     def resume(self) -> cython.int:
@@ -200,7 +203,7 @@ class Nobody(Downstream):
 
     @cython.cfunc
     def abort(self) -> cython.int:
-        return 0 if self.x is None else self.x.client_gone()
+        return 0 if self.x is None else client_gone(self.x)
 
     @cython.cfunc
     def more_body(self, x: Exchange) -> cython.int:

@@ -19,9 +19,18 @@ from bascule.model.outlier_detection import BY_DEFAULT
 from bascule.observe.metrics import Metrics
 
 MANY = 1024  # upstreams; beyond, those that nothing is known of are forgotten
+KEPT_S = 600.0  # so long what is known of an upstream that nobody uses is kept
+TIDY_S = 60.0
 REFUSED_HERE = 1  # F_CONNECT
 NEVER_S = 1e9
 SAID_EACH_S = 10.0  # that an upstream can serve nobody
+# Gauges: name, help, labels.
+OUT = (
+    "bascule_node_out",
+    "In how many workers a node is ejected, or its breaker open",
+    ("upstream", "node", "state"),
+)
+EJECTED = ("bascule_node_ejected", "In how many workers a node is ejected, by reason", ("upstream", "node", "reason"))
 
 
 class NodeGuard:
@@ -33,7 +42,9 @@ class NodeGuard:
         self.ejector = Ejector(BY_DEFAULT)
         self.breaker: NodeBreaker | None = None
         self.asked_for = False
+        self.unused_since_s: float | None = None
         self._quiet = 0
+        self._nodes = 0
 
     def configure(self, upstream: Any) -> None:
         """Another version of the upstream: what is known of its nodes stays unless the rules change."""
@@ -47,7 +58,9 @@ class NodeGuard:
             self.breaker = NodeBreaker(upstream.breaker)
         # Below this status a success changes nothing while nobody has failed; 0: every try counts.
         self._quiet = 500 if upstream.breaker is None else min(500, *upstream.breaker.statuses)
-        if rules.error_rate is not None or (upstream.breaker is not None and upstream.breaker.error_rate is not None):
+        self._nodes = sum(1 for node in upstream.nodes if node.weight > 0)
+        breaker_rate = upstream.breaker is not None and upstream.breaker.error_rate is not None
+        if rules.latency is not None or rules.error_rate is not None or breaker_rate:
             self._quiet = 0
         names = frozenset(node.name for node in upstream.nodes)
         self.ejector.keep(names)
@@ -55,25 +68,25 @@ class NodeGuard:
             self.breaker.keep(names)
 
     def outcome(self, plan: Any, node_index: int, status: int, reason: int, seconds: float) -> None:
-        """See engine/exchange.py's tell()."""
+        """See engine/outcome.py's tell()."""
         if 0 < status < self._quiet and not self.ejector.streaks and not self.out:
             return
         node = plan.upstream.nodes[node_index]
         if status == 0 and reason == REFUSED_HERE and seconds == 0.0 and not node.host.startswith("unix:"):
             return  # no connection was even begun: that is not the node's fault
         now_s = self._guards.clock()
-        nodes = sum(1 for one in plan.upstream.nodes if one.weight > 0) if status == 0 or status >= 500 else 0
-        said = self.ejector.outcome(node.name, status, reason, now_s, nodes)
+        nodes = self._nodes or sum(1 for one in plan.upstream.nodes if one.weight > 0)
+        said = self.ejector.outcome(node.name, status, reason, now_s, nodes, seconds)
         told = self.breaker.outcome(node.name, status, now_s) if self.breaker is not None else None
         for sentence in filter(None, (said, told)):
             self._guards.log.warning("%s: node %s: %s", self.key, node.name, sentence)
-        if said or told or (self.out and node.name in self.names_out()):
+        if said or told or any(node.name in part.out for part in self._parts()):
             self._guards.changed(self, node.name)
 
     def cut(self, plan: Any, node_index: int, reason: int) -> None:
-        """See engine/exchange.py's tell_cut()."""
+        """See engine/outcome.py's tell_cut()."""
         name = plan.upstream.nodes[node_index].name
-        nodes = sum(1 for one in plan.upstream.nodes if one.weight > 0)
+        nodes = self._nodes or sum(1 for one in plan.upstream.nodes if one.weight > 0)
         sentence = self.ejector.cut(name, self._guards.clock(), nodes)
         if sentence:
             self._guards.log.warning("%s: node %s: %s", self.key, name, sentence)
@@ -86,7 +99,7 @@ class NodeGuard:
             for name in part.due(now_s):
                 index = self._place(plan, name)
                 if index == -1:
-                    part.forget(name)
+                    (self.ejector if part is self.ejector.suspensions else part).forget(name)
                     self._guards.changed(self, name)
                 elif self._may_probe(plan, index, name, part, tried):
                     part.probe(name, now_s)
@@ -169,13 +182,13 @@ class NodeGuards:
         self.clock = clock
         self._guards: dict[str, NodeGuard] = {}
         self._said: dict[tuple[str, str], float] = {}  # when it was
-        self._gauge = metrics.gauge(
-            "bascule_node_out",
-            "In how many workers a node is ejected, or its breaker open",
-            ("upstream", "node", "state"),
-        )
+        self._tidy_at_s = 0.0
+        self._gauge = metrics.gauge(*OUT)
+        self._ejected = metrics.gauge(*EJECTED)
+        self._reasons: dict[tuple[str, str], str] = {}  # as the metrics tell them
 
     def adopt(self, plan: Any) -> None:
+        self._tidy()
         upstream = plan.upstream
         guard = self._guards.get(upstream.key)
         if guard is None:
@@ -236,8 +249,18 @@ class NodeGuards:
             plan.observers = (*others, guard) if guard.asked_for else others
 
     def _show(self, guard: NodeGuard, name: str) -> None:
-        for state, holds in guard.states(name).items():
-            self._gauge.child((guard.key, name, state)).set(int(holds))
+        states = guard.states(name)
+        for state, holds in states.items():
+            if any(states.values()):
+                self._gauge.child((guard.key, name, state)).set(int(holds))
+            else:  # nodes come and go: what is well needs no series
+                self._gauge.remove((guard.key, name, state))
+        before, reason = self._reasons.pop((guard.key, name), None), guard.ejector.reasons.get(name)
+        if before is not None and before != reason:
+            self._ejected.remove((guard.key, name, before))
+        if reason is not None:
+            self._reasons[guard.key, name] = reason
+            self._ejected.child((guard.key, name, reason)).set(1)
 
     def _guard(self, key: str) -> NodeGuard:
         guard = self._guards.get(key)
@@ -249,11 +272,36 @@ class NodeGuards:
 
     def _sweep(self) -> None:
         """Forgets upstreams of which no node is out and that ask for nothing, or that are gone."""
-        self._guards = {
-            key: guard
-            for key, guard in self._guards.items()
-            if any(True for _ in self.states.plans(key)) and (guard.asked_for or guard.out)
-        }
+        for key, guard in list(self._guards.items()):
+            if not self._used(key) or not (guard.asked_for or guard.out):
+                self._forget(guard)
+
+    def _tidy(self) -> None:
+        """Forgets upstreams that are gone, some time after."""
+        now_s = self.clock()
+        if now_s < self._tidy_at_s:
+            return
+        self._tidy_at_s = now_s + TIDY_S
+        for key, guard in list(self._guards.items()):
+            if self._used(key):
+                guard.unused_since_s = None
+            elif guard.unused_since_s is None:
+                guard.unused_since_s = now_s
+            elif now_s - guard.unused_since_s >= KEPT_S:
+                self._forget(guard)
+
+    def _used(self, key: str) -> bool:
+        return any(True for _ in self.states.plans(key))
+
+    def _forget(self, guard: NodeGuard) -> None:
+        del self._guards[guard.key]
+        names = guard.names_out()
+        guard.ejector.keep(())
+        if guard.breaker is not None:
+            guard.breaker.keep(())
+        self._tell(guard)
+        for name in names:
+            self._show(guard, name)
 
     def __repr__(self) -> str:
         return f"<guards of {len(self._guards)} upstreams>"

@@ -57,8 +57,9 @@ class UpstreamState:
                 firm |= names
         nodes = plan.upstream.nodes
         over = frozenset(i for i, node in enumerate(nodes) if node.name in wanted)
-        if len(over) == len(nodes) or all(i in over for i, node in enumerate(nodes) if node.weight > 0):
-            # Nobody would be left: better to try them all than none, but for what is firm.
+        if len(over) != len(nodes) - 1 and all(i in over for i, node in enumerate(nodes) if node.weight > 0):
+            # Nobody would be left: better to try them all than none, but for what is firm. The last one that is well is
+            # used even if it has no weight.
             over = frozenset(i for i, node in enumerate(nodes) if node.name in firm)
         if over != plan.passed_over:
             plan.pass_over(over)
@@ -94,7 +95,8 @@ class NodeStates:
     def set(self, upstream_key: str, source: str, nodes: frozenset[str], *, firm: bool = False) -> None:
         """`source` wants these nodes ("host:port" as in Node.name) of the upstream with that CompiledUpstream.key
         passed over, and no others; it holds for all versions of the upstream. When that would be every node which
-        has a weight, all are used nevertheless, save for the nodes of a source that is firm."""
+        has a weight, all are used nevertheless, save for the nodes of a source that is firm; but when one node without
+        a weight is left, that is used."""
         state = self._state(upstream_key)
         before = state.passed_over()
         if nodes:

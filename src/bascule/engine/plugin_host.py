@@ -108,6 +108,7 @@ class PluginHost:
         self.settings = hosts.settings
         self.random = hosts.random
         self.counters = hosts.engine.counters_table
+        self.in_flight = hosts.engine.in_flight
         self.metrics = hosts.engine.metrics
         self.metadata = hosts.metadata_reader(plugin)
         self.now = time.time

@@ -1,7 +1,8 @@
 from bascule.net.poller cimport Handle
 from bascule.net.stream cimport Stream
 from bascule.net.tls_server cimport TlsServer
-from bascule.engine.exchange cimport Core, Exchange, Upstream
+from bascule.engine.exchange cimport Exchange
+from bascule.engine.parties cimport Core, Upstream
 from bascule.engine.endpoint cimport Endpoint, UpstreamPlan
 from bascule.engine.access_log cimport AccessLog
 from bascule.engine.load_shedding cimport LoadShedder
@@ -21,6 +22,7 @@ cdef class Engine(Core):
     cdef list listeners
     cdef public object hosts        # engine/plugin_host.py
     cdef public object counters_table
+    cdef readonly object in_flight
     cdef public object metrics
     cdef readonly int worker_id
     cdef long max_connections

@@ -10,16 +10,19 @@ from weakref import WeakValueDictionary
 
 import cython
 from cython.cimports.bascule.engine.access_log import AccessLog
+from cython.cimports.bascule.engine.arrival import asked_host
 from cython.cimports.bascule.engine.client import C_HEAD, Http1Client
 from cython.cimports.bascule.engine.endpoint import Endpoint, UpstreamPlan
-from cython.cimports.bascule.engine.exchange import DRAIN, DRAIN_LAST, Core, Exchange, Relay, Upstream
+from cython.cimports.bascule.engine.exchange import Exchange
 from cython.cimports.bascule.engine.http2_connection import Http2Connection
 from cython.cimports.bascule.engine.http2_upstream import Http2Upstream
 from cython.cimports.bascule.engine.http2_upstream_connection import Http2UpstreamConnection
 from cython.cimports.bascule.engine.http2_upstream_session import start_http2
 from cython.cimports.bascule.engine.load_shedding import LoadShedder, shed_class
 from cython.cimports.bascule.engine.mirror import Mirror
+from cython.cimports.bascule.engine.parties import DRAIN, DRAIN_LAST, Core, Relay, Upstream
 from cython.cimports.bascule.engine.plan import ChainPlan, RoutePlan
+from cython.cimports.bascule.engine.upgrade import cut_tunnel
 from cython.cimports.bascule.engine.upstream import Http1Upstream
 from cython.cimports.bascule.engine.websocket import WebsocketRelay
 from cython.cimports.bascule.net import cnet
@@ -33,6 +36,7 @@ from cython.cimports.bascule.wire.target import TARGET_KEEP_ENCODED_SLASH, TARGE
 from cython.cimports.libc.stdlib import free, malloc
 from cython.cimports.libc.string import memcpy
 
+from bascule.engine.in_flight import own_table
 from bascule.engine.node_guards import NodeGuards
 from bascule.engine.node_states import NodeStates
 from bascule.engine.plan import chain_plan
@@ -138,6 +142,7 @@ class Engine(Core):
         counters,
         metrics,
         loads=None,
+        in_flight=None,
         sticky_key=b"",
         access_log=None,
         worker_id=0,
@@ -165,6 +170,7 @@ class Engine(Core):
         self.guards = NodeGuards(self.node_states, metrics, self.log)
         self.on_plan = [self.guards.adopt]
         self.counters_table = counters
+        self.in_flight = own_table() if in_flight is None else in_flight
         self.metrics = metrics
         self.generation = 0
         self.request_limits.max_line = settings.max_line_bytes
@@ -249,7 +255,7 @@ class Engine(Core):
             self.global_chain_plan = chain_plan(chain)
         for route_id in [route_id for route_id in self.tunnels if not self.tables.has_route(route_id)]:
             for exchange in list(self.tunnels[route_id]):
-                cython.cast(Exchange, exchange).cut()
+                cut_tunnel(cython.cast(Exchange, exchange))
 
     def use_challenges(self, answers, certificates) -> None:
         """What certificate authorities look for at present: path -> body, server name -> (certificate, key)."""
@@ -434,7 +440,7 @@ class Engine(Core):
             host = x.request.host_out
         if host is None:
             if plan.pass_host == 0 and x.req.m.host_len > 0:
-                return x.host()
+                return asked_host(x)
             host = plan.rewrite_host if plan.pass_host == 2 else plan.node_host(x.node)
         return bare_host(host.decode("latin-1"))
 
@@ -706,7 +712,7 @@ class Engine(Core):
             self.log.warning("%d requests still ran after %.0f s of draining", self.exchanges, timeout_s)
             for exchanges in list(self.tunnels.values()):
                 for exchange in list(exchanges):
-                    cython.cast(Exchange, exchange).cut()  # who understands it is told, at least
+                    cut_tunnel(cython.cast(Exchange, exchange))  # who understands it is told, at least
         self.flush_access_log()
 
     def awaits_requests(self):

@@ -1,6 +1,7 @@
 from bascule.wire.chunk cimport Chunk
 from bascule.wire.http1 cimport Parsed
-from bascule.engine.exchange cimport Core, Exchange, Upstream
+from bascule.engine.exchange cimport Exchange
+from bascule.engine.parties cimport Core, Upstream
 
 cdef enum:
     # Http1Upstream.state

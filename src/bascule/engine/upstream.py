@@ -7,18 +7,25 @@ client's buffer holds bytes.
 """
 
 import cython
-from cython.cimports.bascule.engine.exchange import (
-    BODY_RAW,
+from cython.cimports.bascule.engine.ending import finish
+from cython.cimports.bascule.engine.exchange import BODY_RAW, Exchange
+from cython.cimports.bascule.engine.failure import (
     F_CLOSED,
     F_CONNECT,
     F_CONNECT_TIMEOUT,
     F_MALFORMED,
     F_READ_TIMEOUT,
     F_SEND_TIMEOUT,
-    Downstream,
-    Exchange,
-    Upstream,
+)
+from cython.cimports.bascule.engine.outcome import drop_upstream
+from cython.cimports.bascule.engine.parties import Downstream, Upstream
+from cython.cimports.bascule.engine.tries import upstream_failed
+from cython.cimports.bascule.engine.upgrade import switch
+from cython.cimports.bascule.engine.upstream_response import (
     last_chunk,
+    on_response_data,
+    on_response_head,
+    response_end,
 )
 from cython.cimports.bascule.net import cnet
 from cython.cimports.bascule.net.stream import SCRATCH
@@ -60,7 +67,7 @@ class Http1Upstream(Upstream):
                 if x is None:
                     self.close()
                     return 0
-                return x.upstream_failed(F_CONNECT, f"connect failed: {error_text(error)}")
+                return upstream_failed(x, F_CONNECT, f"connect failed: {error_text(error)}")
             self.connecting = False
             if x is not None and self.tls is None:
                 self.poller.arm(self, self.plan.send_ms if self.wlen else self.plan.read_ms)
@@ -89,7 +96,7 @@ class Http1Upstream(Upstream):
         x: Exchange = self.x
         result: cython.int = self.handshake()
         if result < 0 and x is not None:
-            x.upstream_failed(F_CONNECT, f"the TLS handshake failed: {self.tls.failure}")
+            upstream_failed(x, F_CONNECT, f"the TLS handshake failed: {self.tls.failure}")
         elif result < 0:
             self.close()
         if result <= 0:
@@ -108,22 +115,22 @@ class Http1Upstream(Upstream):
             self.close()
             return 0
         if self.connecting:
-            return x.upstream_failed(F_CONNECT_TIMEOUT, "connect timed out")
+            return upstream_failed(x, F_CONNECT_TIMEOUT, "connect timed out")
         if self.tls is not None and not self.tls.established:
-            return x.upstream_failed(F_CONNECT_TIMEOUT, "the TLS handshake timed out")
+            return upstream_failed(x, F_CONNECT_TIMEOUT, "the TLS handshake timed out")
         if self.state == U_TUNNEL:
             if x.relay is not None:
                 return x.relay.end(1001, "nothing came for too long")
             return x.down.abort()
         if self.wlen:
-            return x.upstream_failed(F_SEND_TIMEOUT, "sending the request timed out")
+            return upstream_failed(x, F_SEND_TIMEOUT, "sending the request timed out")
         if self.state == U_DONE or (self.state == U_HEAD and x.has_body and not x.body_sent):
             self.poller.arm(self, self.plan.read_ms)  # the client is still sending: its own time limit holds
             return 0
         if x.down is not None and x.down.wlen:
             self.poller.arm(self, self.plan.read_ms)  # the client does not read: its own time limit holds
             return 0
-        return x.upstream_failed(F_READ_TIMEOUT, "reading the response timed out")
+        return upstream_failed(x, F_READ_TIMEOUT, "reading the response timed out")
 
     @cython.cfunc
     def on_failure(self) -> cython.int:
@@ -215,7 +222,7 @@ class Http1Upstream(Upstream):
             return 0
         if self.state == U_CLOSE and not error:
             if x.filtering:
-                x.on_response_data(b"", 0, True)
+                on_response_data(x, b"", 0, True)
                 if self.x is not x:
                     return 0
             return self.whole(False)
@@ -226,16 +233,16 @@ class Http1Upstream(Upstream):
             x.down.end_output()
             return 0
         if self.state == U_DONE:
-            x.drop_upstream()  # the rest of the request body has nowhere to go
+            drop_upstream(x)  # the rest of the request body has nowhere to go
             if x.body_done:
-                return x.finish()
+                return finish(x)
             x.down.resume()
             return 0
         if self.connecting:
-            return x.upstream_failed(F_CONNECT, "the connection was refused")
+            return upstream_failed(x, F_CONNECT, "the connection was refused")
         if self.state == U_HEAD:
-            return x.upstream_failed(F_CLOSED, "the connection closed before a response came")
-        return x.upstream_failed(F_CLOSED, "the connection closed within the response")
+            return upstream_failed(x, F_CLOSED, "the connection closed before a response came")
+        return upstream_failed(x, F_CLOSED, "the connection closed within the response")
 
     @cython.cfunc
     def feed(self, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
@@ -276,23 +283,23 @@ class Http1Upstream(Upstream):
         if r == 0:
             return 0
         if r < 0:
-            x.upstream_failed(F_MALFORMED, "the response head is malformed")
+            upstream_failed(x, F_MALFORMED, "the response head is malformed")
             return 0
         if m.status < 200:
             if m.status != 101:
                 self.interims += 1
                 if self.interims > INTERIM_LIMIT:
-                    x.upstream_failed(F_MALFORMED, "too many interim responses")
+                    upstream_failed(x, F_MALFORMED, "too many interim responses")
                     return 0
                 self.poller.arm(self, self.plan.read_ms)  # 102 and 103 say: still at work
                 x.down.interim(p, m)
                 return cython.cast(cython.int, r)
             if not x.websocket:
-                x.upstream_failed(F_MALFORMED, "101 to a request without an upgrade")
+                upstream_failed(x, F_MALFORMED, "101 to a request without an upgrade")
                 return 0
             return self.feed_upgrade(p, m, cython.cast(cython.int, r))
         self.keep = not m.close and self.plan.keep and (m.minor == 1 or m.keep_alive)
-        if not x.on_response_head(p, m):
+        if not on_response_head(x, p, m):
             return 0
         b = n - r
         if x.head_sent or m.status == 204 or m.status == 304:
@@ -316,7 +323,7 @@ class Http1Upstream(Upstream):
             b = chunk_scan(cython.address(self.chunk), p + r, b)
             if b < 0:
                 x.state = 3  # nothing has gone out yet: a clean 502
-                x.upstream_failed(F_MALFORMED, "the chunked response body is malformed")
+                upstream_failed(x, F_MALFORMED, "the chunked response body is malformed")
                 return 0
             done = self.chunk.state == CHUNK_DONE
         else:
@@ -325,7 +332,7 @@ class Http1Upstream(Upstream):
             x.down.begin_response(x, p, m, p + r, b if x.body_mode == BODY_RAW else 0)
         if done:
             if x.filtering:
-                x.on_response_data(b"", 0, True)
+                on_response_data(x, b"", 0, True)
                 if self.x is not x:
                     return cython.cast(cython.int, r)
             self.whole(r + b < n)
@@ -337,7 +344,7 @@ class Http1Upstream(Upstream):
     def feed_upgrade(self, p: cython.p_const_char, m: cython.pointer(Parsed), r: cython.int) -> cython.int:
         """101: the head goes to the client, then bytes flow both ways."""
         x: Exchange = self.x
-        if not x.switch(p, m):
+        if not switch(x, p, m):
             return 0
         self.state = U_TUNNEL
         self.keep = False
@@ -370,11 +377,11 @@ class Http1Upstream(Upstream):
                 if r >= t and t > 0:
                     self.keep_trailers(p[r - t : r])
             if r < 0:
-                x.upstream_failed(F_MALFORMED, "the chunked response body is malformed")
+                upstream_failed(x, F_MALFORMED, "the chunked response body is malformed")
                 return 0
             done = self.chunk.state == CHUNK_DONE
         if k or done:
-            x.on_response_data(p + off, k, done)
+            on_response_data(x, p + off, k, done)
             if self.x is not x:
                 return cython.cast(cython.int, r)
         if done:
@@ -401,7 +408,7 @@ class Http1Upstream(Upstream):
         if surplus:
             self.keep = False
         self.state = U_DONE
-        return x.response_end()
+        return response_end(x)
 
     # ---- the request
 

@@ -1,4 +1,5 @@
-from bascule.engine.exchange cimport Exchange, Relay
+from bascule.engine.exchange cimport Exchange
+from bascule.engine.parties cimport Relay
 from bascule.net.stream cimport Stream
 from bascule.plugin.frame cimport Frame
 from bascule.wire.websocket cimport Frames

@@ -10,6 +10,7 @@ others. At the end both sides get a close frame and a moment to answer it.
 import os
 
 import cython
+from cython.cimports.bascule.engine.phases import hook_failed, lets_pass
 from cython.cimports.bascule.engine.plan import Step
 from cython.cimports.bascule.wire.websocket import (
     WS_CLOSE,
@@ -313,7 +314,7 @@ class WebsocketRelay(Relay):
         for entry in steps:
             step = cython.cast(Step, entry)
             try:
-                if step.filter is not None and not self.x.lets_pass(step):
+                if step.filter is not None and not lets_pass(self.x, step):
                     continue
                 result = step.call(self.x.request, frame)
                 if result is None:
@@ -325,7 +326,7 @@ class WebsocketRelay(Relay):
                 if not isinstance(result, bytes) or step.payload == 0:
                     raise TypeError(f"a hook that gets {frame!r} must not return {type(result).__name__}")
             except Exception as error:
-                self.x.hook_failed(step.plugin, error)
+                hook_failed(self.x, step.plugin, error)
                 return Close(1011, "internal error")
             changed = result
             frame = made(frame.opcode, frame.fin, frame.from_client, changed)

@@ -24,6 +24,18 @@ class ErrorRate(Model):
     window: Seconds = 10
 
 
+class Latency(Model):
+    """A node is slow when its `percentile` of the waits for an answer within `window` seconds is over `factor` times
+    the median of the other nodes', and over that by `margin` seconds. Nodes that had fewer requests than `min_requests`
+    say nothing."""
+
+    factor: Annotated[Number, Field(gt=1)] = 3
+    percentile: Annotated[Number, Field(gt=0, lt=100)] = 50
+    min_requests: Count = 20
+    window: Seconds = 10
+    margin: Annotated[Number, Field(ge=0)] = 0.05
+
+
 class Stalled(Model):
     """A node that nothing has been heard of for `after` seconds, while at least `requests` requests waited for it to
     begin its answer. Until it does it gets no further ones, as long as another node isn't stalled."""
@@ -39,6 +51,7 @@ class OutlierDetection(Model):
     consecutive_gateway_errors: CountOrOff = 5
     consecutive_5xx: CountOrOff = 5
     error_rate: ErrorRate | None = None
+    latency: Latency | None = None
     stalled: Stalled | None = None
     base_ejection_time: Seconds = 10
     max_ejection_time: Seconds = 300

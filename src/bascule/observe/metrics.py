@@ -135,6 +135,7 @@ class Family(Generic[Series]):
         self.kind = kind
         self.series: dict[tuple[str, ...], Series] = {}
         self._make = make
+        self.gone: list[tuple[str, ...]] = []  # gauges that were handed on, and then removed
         self.max_series = MAX_SERIES
         self.dropped = 0  # times that child() was asked for a series past max_series
         self._overflow = make()
@@ -170,7 +171,17 @@ class Family(Generic[Series]):
 
     def remove(self, values: tuple[str, ...]) -> None:
         """Forgets the series, e.g. of a node that is gone."""
-        self.series.pop(values, None)
+        series = self.series.pop(values, None)
+        if isinstance(series, Gauge) and series.handed is not None:
+            self.gone.append(values)
+
+    def withdraw(self, values: tuple[str, ...], source: str) -> None:
+        """A worker has removed its gauge."""
+        series = self.series.get(values)
+        if isinstance(series, Gauge):
+            series.sources.pop(source, None)
+            if not series.sources:
+                del self.series[values]
 
     def clear(self) -> None:
         self.series.clear()
@@ -226,6 +237,8 @@ class Metrics:
             rows = [
                 (values, change) for values, series in family.series.items() if (change := series.take()) is not None
             ]
+            gone, family.gone = family.gone, []
+            rows += [(values, None) for values in gone if values not in family.series]
             if rows:
                 changed.append((family.kind, family.name, family.help, family.labels, family.bounds, rows))
         return changed
@@ -241,7 +254,10 @@ class Metrics:
             else:
                 family = self.histogram(name, help, labels, bounds)
             for values, change in rows:
-                family.child(values).add(change, source)
+                if change is None:
+                    family.withdraw(values, source)
+                else:
+                    family.child(values).add(change, source)
 
     def forget(self, source: str) -> None:
         """The worker is gone: its gauges no longer count; what it counted stays."""

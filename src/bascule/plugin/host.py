@@ -29,6 +29,16 @@ class SharedCounters(Protocol):
         """The value after adding, without a window: for what is in flight."""
 
 
+class InFlight(Protocol):
+    """Counts of requests in flight, exact across the workers of this machine: what a killed one held comes free."""
+
+    def enter(self, key: str, limit: int) -> int:
+        """One more under the key: how many there are with it. More than `limit`: that was too many, and it isn't
+        counted. Who is counted must `leave` in the log phase, whatever happens."""
+
+    def leave(self, key: str) -> None: ...
+
+
 class Cancellable(Protocol):
     def cancel(self) -> None: ...
 
@@ -87,6 +97,8 @@ class Host(Protocol):
     def random(self) -> random.Random: ...
     @property
     def counters(self) -> SharedCounters: ...
+    @property
+    def in_flight(self) -> InFlight: ...
     @property
     def http(self) -> HttpClient: ...
     @property

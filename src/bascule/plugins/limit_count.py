@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
-from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import orjson
@@ -13,41 +12,12 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from bascule.errors.apisix_text import ONE, ONE_OF_BOTH
 from bascule.errors.sentences import Refused
 from bascule.plugin import Config, Host, Plugin, Request, Response, check_field
+from bascule.plugin.kit.limits import InvalidLimit, KeyReader, Positive, number, rejection, resolve, rule_reader
 from bascule.plugin.kit.quota import DelayedQuota, FixedQuota, RedisFixedQuota, RedisSlidingQuota, SlidingQuota, Taken
 from bascule.plugin.kit.redis import RedisConf, script_runner
 from bascule.plugin.kit.template import Template
 
-MOST = 2**53 - 1  # what every JSON reader holds exactly
 INFO = "rate_limiting_info"  # in request.ctx, for the variable of that name
-
-
-class InvalidLimit(ValueError):
-    """A count or window that can't be used."""
-
-
-def _positive(text: str) -> int:
-    """The integer that a text stands for. Clients may have had a hand in it, so nothing odd is let through."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise InvalidLimit(f"must be a number, not {text!r}") from None
-    if not value > 0:
-        raise InvalidLimit(f"must be a positive number, not {text}")
-    if value > MOST:
-        raise InvalidLimit(f"exceeds the safe integer range: {text}")
-    if value != int(value):
-        raise InvalidLimit(f"must be an integer, not {text}")
-    return int(value)
-
-
-def _constant_is_a_number(value: str) -> str:
-    constant = Template(value).constant
-    if constant is not None:
-        _positive(constant)
-    return value
-
-
-Number = Annotated[int, Field(gt=0)] | Annotated[str, AfterValidator(_constant_is_a_number)]
 
 
 def _name(value: str) -> str:
@@ -59,8 +29,8 @@ HeaderName = Annotated[str, AfterValidator(_name)]
 
 
 class Rule(Config):
-    count: Number
-    time_window: Number
+    count: Positive
+    time_window: Positive
     key: str
     header_prefix: HeaderName | None = None
 
@@ -70,8 +40,8 @@ class LimitCountConfig(RedisConf):
         json_schema_extra={"oneOf": [{"required": ["count", "time_window"]}, {"required": ["rules"]}]}
     )
 
-    count: Number | None = None
-    time_window: Number | None = None
+    count: Positive | None = None
+    time_window: Positive | None = None
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)] | None = None
     window_type: Literal["fixed", "sliding"] = "fixed"
     key: str = "remote_addr"
@@ -130,7 +100,6 @@ class LimitCount(Plugin):
         scope = host.holder if conf.group is None else f"group/{conf.group}"
         self._limits = self._read_limits(f"limit-count/{scope}/{_version(conf)}/")
         self._slot = f"limit-count {host.holder}"
-        self._fell_back = False
         self._delayed: DelayedQuota | None = None
         sliding = conf.window_type == "sliding"
         if conf.policy == "local":
@@ -165,7 +134,10 @@ class LimitCount(Plugin):
             if key is None:
                 continue
             try:
-                count, window_s = _read(limit.allowed, "count", request), _read(limit.window_s, "time_window", request)
+                count, window_s = (
+                    resolve(limit.allowed, "count", request),
+                    resolve(limit.window_s, "time_window", request),
+                )
             except InvalidLimit as error:
                 return self._fail(str(error))
             key = _full_key(limit, key, window_s)
@@ -180,7 +152,10 @@ class LimitCount(Plugin):
             if key is None:
                 continue
             try:
-                count, window_s = _read(limit.allowed, "count", request), _read(limit.window_s, "time_window", request)
+                count, window_s = (
+                    resolve(limit.allowed, "count", request),
+                    resolve(limit.window_s, "time_window", request),
+                )
             except InvalidLimit as error:
                 return self._fail(str(error))
             key = _full_key(limit, key, window_s)
@@ -212,7 +187,7 @@ class LimitCount(Plugin):
             ctx[self._slot] = (info,)
         else:
             ctx.setdefault(self._slot, []).append(info)
-        return None if remaining >= 0 else self._reject()
+        return None if remaining >= 0 else rejection(self.conf)
 
     # --- the common case: one limit with fixed numbers in a fixed window on this machine
 
@@ -239,7 +214,7 @@ class LimitCount(Plugin):
         used, reset_s = self._incr(key, 1, self._window_s)
         remaining = self._count - used
         request.ctx[INFO] = (key, self._count, remaining, reset_s, self)
-        return None if remaining >= 0 else self._reject()
+        return None if remaining >= 0 else rejection(self.conf)
 
     def _header_filter_plain(self, request: Request, response: Response) -> None:
         info = request.ctx.get(INFO)
@@ -262,12 +237,6 @@ class LimitCount(Plugin):
 
     # --- answers
 
-    def _reject(self) -> Response:
-        conf = self.conf
-        if conf.rejected_msg is None:
-            return Response(conf.rejected_code)
-        return Response(conf.rejected_code, {"error_msg": conf.rejected_msg})
-
     def _fail(self, reason: str) -> Response:
         self.host.log.error("failed to limit count: %s", reason)
         return Response(500, {"error_msg": "failed to limit count"})
@@ -285,31 +254,15 @@ class LimitCount(Plugin):
         if conf.rules is None:
             assert conf.count is not None
             assert conf.time_window is not None
-            key = self._key_reader(conf.key, conf.key_type)
-            return (Limit(prefix, key, _number(conf.count), _number(conf.time_window), None),)
+            key = KeyReader(conf.key, conf.key_type, self.host.log).read
+            return (Limit(prefix, key, number(conf.count), number(conf.time_window), None),)
         limits = []
         for n, rule in enumerate(conf.rules, 1):
             stem = f"X-{rule.header_prefix or n}-RateLimit-"
             names = (f"{stem}Limit", f"{stem}Remaining", f"{stem}Reset")
-            read_key = _rule_reader(Template(rule.key))
-            limits.append(Limit(f"{prefix}{n}/", read_key, _number(rule.count), _number(rule.time_window), names))
+            read_key = rule_reader(Template(rule.key))
+            limits.append(Limit(f"{prefix}{n}/", read_key, number(rule.count), number(rule.time_window), names))
         return tuple(limits)
-
-    def _key_reader(self, key: str, key_type: str) -> Callable[[Request], str]:
-        if key_type == "constant":
-            return lambda request: key
-        if key_type == "var" and key == "remote_addr":
-            return attrgetter("remote_addr")
-        if key_type == "var":
-            return lambda request: _text(request.var(key)) or self._fallback(request)
-        template = Template(key)
-        return lambda request: _rendered(template, request) or self._fallback(request)
-
-    def _fallback(self, request: Request) -> str:
-        if not self._fell_back:
-            self._fell_back = True
-            self.host.log.warning('the value of the key "%s" is empty, the client\'s address is used', self.conf.key)
-        return request.remote_addr
 
 
 def _version(conf: LimitCountConfig) -> str:
@@ -319,40 +272,6 @@ def _version(conf: LimitCountConfig) -> str:
     return blake2b(dumped, digest_size=8).hexdigest()
 
 
-def _number(value: int | str) -> int | Template:
-    if isinstance(value, int):
-        return value
-    template = Template(value)
-    return template if template.constant is None else _positive(template.constant)
-
-
-def _read(number: int | Template, name: str, request: Request) -> int:
-    """The number for this request."""
-    if isinstance(number, int):
-        return number
-    try:
-        return _positive(number.render(request))
-    except InvalidLimit as error:
-        raise InvalidLimit(f"{name}: the resolved value {error}") from None
-
-
 def _full_key(limit: Limit, key: str, window_s: int) -> str:
     """Windows of different lengths are different counters; the count may change within one."""
     return f"{limit.prefix}{key}" if isinstance(limit.window_s, int) else f"{limit.prefix}{window_s}/{key}"
-
-
-def _rule_reader(key: Template) -> Callable[[Request], str | None]:
-    """A rule whose variables are all missing doesn't apply; one without variables always does."""
-    constant = key.constant
-    return lambda request: _rendered(key, request) if constant is None else constant
-
-
-def _rendered(template: Template, request: Request) -> str | None:
-    """None when no variable of the template has a value (or it has no variables)."""
-    if all(request.var(name) in (None, "") for name in template.names):
-        return None
-    return template.render(request)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)

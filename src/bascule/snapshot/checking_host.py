@@ -47,6 +47,7 @@ class CheckingHost:
         self.random = _RANDOM
         self.metrics = metrics
         self.counters: Any = _IDLE
+        self.in_flight: Any = _IDLE
         self.http: Any = _IDLE
         self.now = time.time
         self.monotonic = time.monotonic

@@ -30,6 +30,7 @@ def result(upstream: Callable[..., RawUpstream], *parts: bytes, end: bool = True
         (b"HTTP/1.1 200\r\n\r\n",),
         (b"HTTP/1.1 200 OK\n\n",),
         (b"H", b"TTP/1.1 20", b"0 OK\r", b"\nA: b\r\n\r", b"\n"),
+        tuple(bytes([byte]) for byte in b"HTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nC: d\r\n\r\n"),
         (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", HEAD),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"body that nobody waits for",),
     ],

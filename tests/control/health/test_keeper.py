@@ -22,6 +22,7 @@ from tests.servers.ports import free_port
 from tests.servers.raw import RawUpstream, answers, response
 
 YAML = {"role": "data_plane", "role_data_plane": {"config_provider": "yaml"}}
+HOURLY = {"active": {"type": "tcp", "timeout": 20, "healthy": {"interval": 3600}, "unhealthy": {"interval": 3600}}}
 QUICK = {"active": {"type": "tcp", "timeout": 20, "unhealthy": {"tcp_failures": 1}}}
 
 
@@ -197,6 +198,22 @@ def test_switched_off() -> None:
     play(script, settings(disable_upstream_healthcheck=True))
 
 
+def test_other_settings_keep_what_is_known() -> None:
+    dead, key = f"127.0.0.1:{free_port()}", "upstreams/1"
+    checks = {"active": {**HOURLY["active"], "unhealthy": {"interval": 3600, "tcp_failures": 1}}}
+    changes = [Change("upstreams", "1", upstream(dead, checks=checks))]
+
+    async def script(kept: Kept) -> None:
+        kept.keeper.take(changes)
+        await eventually(lambda: kept.unusable(key) == {dead})
+        await kept.keeper.use(settings(dns_resolver_valid=7), changes)
+        states = kept.keeper.states  # nothing was probed yet
+        assert states is not None
+        assert states[key].unusable == {dead}
+
+    play(script)
+
+
 def test_a_control_plane_probes_nothing() -> None:
     made = Settings.model_validate({"deployment": {"role": "control_plane"}})
     assert not Kept(made).keeper.enabled
@@ -263,9 +280,6 @@ def test_client_certificates_of_ssls() -> None:
         assert kept.keeper._pairs == {}
 
     play(script)
-
-
-HOURLY = {"active": {"type": "tcp", "timeout": 20, "healthy": {"interval": 3600}, "unhealthy": {"interval": 3600}}}
 
 
 def test_what_the_gateway_before_knew(

@@ -100,6 +100,26 @@ def test_again_and_again_until_forgotten() -> None:
     play(script, asking.ask)
 
 
+def test_a_watcher_that_fails_ends_no_probes(caplog: pytest.LogCaptureFixture) -> None:
+    asking = Asking()
+
+    class Failing(Watching):
+        def probed(self, result: Result) -> None:
+            super().probed(result)
+            raise LookupError("no such thing")
+
+    async def script(prober: Prober) -> None:
+        failing, other = Failing(0.01), Watching(0.01)
+        [asked] = nodes(1)
+        prober.watch(asked, failing)
+        prober.watch(asked, other)
+        await other.until(3)
+        assert len(failing.results) >= 3
+
+    play(script, asking.ask)
+    assert "internal error after a probe of 127.0.0.0:80" in caplog.text
+
+
 def test_an_upstream_has_its_own_bound() -> None:
     asking = Asking(gated=True)
 

@@ -26,29 +26,31 @@ class Cut(Exception):
 async def ask_http(probe: Probe, conversation: Conversation) -> int:
     """The status. Raises Malformed, Cut, TooMuch, OSError."""
     conversation.send(probe.request())
-    received = b""
-    interim = 0
+    received = bytearray()
+    seen = interim = 0
     while True:
-        end = _head_end(received)
+        end = _head_end(received, max(0, seen - 3))
         if end is None:
             more = await conversation.more()
             if not more:
                 raise Cut("the connection closed before an answer came" if not received else "the answer was cut")
+            seen = len(received)
             received += more
             if not b"HTTP/1."[: len(received)] == received[:7]:
-                raise Malformed(f"the answer isn't HTTP/1.1: {received[:20]!r}")
+                raise Malformed(f"the answer isn't HTTP/1.1: {bytes(received[:20])!r}")
             continue
         found = _STATUS.match(received)
         if found is None:
-            raise Malformed(f"the answer isn't HTTP/1.1: {received[:20]!r}")
+            raise Malformed(f"the answer isn't HTTP/1.1: {bytes(received[:20])!r}")
         status = int(found[1])
         if status >= 200 or status == 101:
-            await _body(probe, conversation, status, received[:end], len(received) - end)
+            await _body(probe, conversation, status, bytes(received[:end]), len(received) - end)
             return status
         interim += 1
         if interim > _INTERIM:
             raise Malformed("the answer doesn't come to its point")
-        received = received[end:]
+        del received[:end]
+        seen = 0
 
 
 async def _body(probe: Probe, conversation: Conversation, status: int, head: bytes, got: int) -> None:
@@ -64,7 +66,7 @@ async def _body(probe: Probe, conversation: Conversation, status: int, head: byt
         got += len(more)
 
 
-def _head_end(received: bytes) -> int | None:
-    """Behind the empty line; None: it isn't there yet."""
-    ends = [at + len(mark) for mark in (b"\r\n\r\n", b"\n\n") if (at := received.find(mark)) >= 0]
+def _head_end(received: bytearray, start: int) -> int | None:
+    """Behind the empty line, which doesn't end before `start`; None: it isn't there yet."""
+    ends = [at + len(mark) for mark in (b"\r\n\r\n", b"\n\n") if (at := received.find(mark, start)) >= 0]
     return min(ends, default=None)

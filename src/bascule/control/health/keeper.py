@@ -54,7 +54,7 @@ class HealthKeeper:
         self._discovered: dict[str, Sequence[DiscoveredNode]] = {}
         self._pairs: dict[str, Pair] = {}  # client certificates by their ids in ssls
         self._untold: set[str] = set()
-        self._probes: Counter[tuple[str, str]] = Counter()  # since the metrics were told: name, kind of result
+        self._probes: dict[str, Counter[str]] = {}  # since the metrics were told: name, kinds of results
         self._questioner: Questioner | None = None
         self._prober: Prober | None = None
         self._kept = kept or KeptStates()
@@ -79,10 +79,14 @@ class HealthKeeper:
     # ---- life
 
     async def use(self, settings: Settings, changes: Iterable[Change]) -> None:
-        """config.yaml says something else; `changes` holds every resource. Checks begin anew if it concerns them."""
+        """config.yaml says something else; `changes` holds every resource. If it concerns them, probes begin anew, with
+        what is known of nodes."""
         before, self._settings = self._settings, settings
         if _concerns(before) != _concerns(settings):
+            known = {key: checker.memories() for key, checker in self._checkers.items()}
             await self.stop()
+            if self.enabled:
+                self._remember(known)
             self.take(changes)
 
     async def stop(self) -> None:
@@ -197,6 +201,7 @@ class HealthKeeper:
         if _names(checker) != NOTHING:
             self._note(key)
         checker.close()
+        self._probes.pop(checker.name, None)
 
     def _name(self, key: str) -> str:
         """As APISIX names a checker: the key of the resource in its store."""
@@ -216,11 +221,16 @@ class HealthKeeper:
         """What older gateways left, at the start."""
         left = self._kept.inherited()
         if left:
-            self._memories = unpacked(left)
-            if bad := count(self._memories.values()):
+            known = unpacked(left)
+            if bad := count(known.values()):
                 log.warning("%d nodes are known to be unhealthy from the gateway before", bad)
-            self._forgetting = asyncio.get_running_loop().call_later(MEMORIES_S, self._forget)
-            self._kept.changed()
+            self._remember(known)
+
+    def _remember(self, known: dict[str, Memories]) -> None:
+        """For checkers that are made from now on."""
+        self._memories = known
+        self._forgetting = asyncio.get_running_loop().call_later(MEMORIES_S, self._forget)
+        self._kept.changed()
 
     def _forget(self) -> None:
         self._memories.clear()
@@ -250,7 +260,7 @@ class HealthKeeper:
         self._kept.changed()
 
     def _count(self, checker: Checker, kind: str) -> None:
-        self._probes[checker.name, kind] += 1
+        self._probes.setdefault(checker.name, Counter())[kind] += 1
 
     # ---- what operators read
 
@@ -283,9 +293,9 @@ class HealthKeeper:
         names = {checker.name for checker in self._checkers.values()}
         for labels in [labels for labels in probes.series if labels[0] not in names]:
             probes.remove(labels)
-        for labels, times in self._probes.items():
-            if labels[0] in names:
-                probes.child(labels).inc(times)
+        for name, kinds in self._probes.items():
+            for kind, times in kinds.items():
+                probes.child((name, kind)).inc(times)
         self._probes.clear()
 
 

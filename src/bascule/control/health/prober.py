@@ -11,6 +11,7 @@ comes in however many steps, no more is asked in any moment than FIRST_PER_S, or
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -18,6 +19,8 @@ from typing import Protocol
 from bascule.balance.node_health import Outcome
 from bascule.control.health.probe import Probe
 from bascule.control.health.questioner import Result
+
+log = logging.getLogger("bascule.health")
 
 AT_ONCE = 128
 SLOW_AT_ONCE = 64
@@ -167,7 +170,10 @@ class Prober:
                 result = await self._ask(target.probe)
         target.slow = result.outcome is Outcome.TIMEOUT
         for watcher in list(target.watchers):
-            watcher.probed(result)
+            try:
+                watcher.probed(result)
+            except Exception:  # a mistake there must not end the probes
+                log.exception("internal error after a probe of %s:%d", target.probe.host, target.probe.port)
         target.task = None
         if target.watchers and self._targets.get(target.probe) is target:
             interval_s = target.interval_s

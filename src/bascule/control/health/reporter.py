@@ -117,7 +117,7 @@ class HealthReporter:
 
 
 class _Observer:
-    """Of one plan's tries, as engine/exchange.py tells them."""
+    """Of one plan's tries, as engine/outcome.py tells them."""
 
     __slots__ = ("_judgement", "_key", "_names", "_reporter", "_statuses", "_unsettled")
 

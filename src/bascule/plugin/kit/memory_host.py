@@ -45,6 +45,24 @@ class MemoryCounters:
         return value
 
 
+@dataclass
+class MemoryInFlight:
+    """`held`: by key, what is in flight."""
+
+    held: dict[str, int] = field(default_factory=dict)
+
+    def enter(self, key: str, limit: int) -> int:
+        total = self.held.get(key, 0) + 1
+        if total <= limit:
+            self.held[key] = total
+        return total
+
+    def leave(self, key: str) -> None:
+        left = self.held.pop(key) - 1
+        if left:
+            self.held[key] = left
+
+
 @dataclass(frozen=True)
 class HttpCall:
     """One call of the HTTP client."""
@@ -142,6 +160,7 @@ class MemoryHost:
         self.random = random.Random(seed)
         self.time = now
         self.counters: SharedCounters = counters or MemoryCounters(self.monotonic)
+        self.in_flight = MemoryInFlight()
         self.http: Any = http if hasattr(http, "request") else MemoryHttp(http)
         self.metrics = Metrics()
         self.settings: Mapping[str, Any] = {

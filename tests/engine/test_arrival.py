@@ -1,4 +1,4 @@
-"""Conditions that go by the request body: a route's vars, a plugin's _meta.filter. It is held before they decide."""
+"""Finding the route when conditions go by the body (a route's vars, a plugin's _meta.filter): it is held before."""
 
 import json
 from collections.abc import Callable

@@ -1,11 +1,13 @@
-"""Responses whose head waits until plugins have seen the whole body, and trailers as plugins see them."""
+"""Responses on their way through filters: streamed, held until plugins have seen the whole body, with trailers."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
 
+from tests.engine.hooked import plain, wait_log
 from tests.servers.gateway import Gateway
-from tests.servers.raw import RawClient, RawConnection, response
+from tests.servers.raw import Message, RawClient, RawConnection, response
 from tests.servers.switchboard import Switchboard, body_of
 
 PLUGINS = """
@@ -55,6 +57,31 @@ class Trailers(Plugin):
         else:
             response.trailers.append(("X-Mine", "yes"))
         return chunk + b"!" + came.encode()
+
+
+class Filters(Plugin):
+    name = "filters"
+    priority = 100
+    Config = Conf
+
+    def header_filter(self, request, response):
+        response.set_header("X-Filtered", "yes")
+        if self.conf.mode == "status":
+            response.status = 299
+
+    def body_filter(self, request, response, chunk, last):
+        if self.conf.mode == "observe":
+            return None
+        return chunk.upper() + (b"!" if last else b"")
+
+
+class Fails(Plugin):
+    name = "fails"
+    priority = 100
+    Config = Conf
+
+    def body_filter(self, request, response, chunk, last):
+        raise ValueError("failed on purpose: body_filter")
 """
 CHUNKED = b"HTTP/1.1 200 OK\r\nServer: up\r\nX-Up: yes\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -82,6 +109,13 @@ def served(board: Switchboard, module_gateway: Callable[..., Gateway]) -> Gatewa
         "trailers-framing",
     ]
     routes = [route(name, *(f"{name}-".split("-")[:2])) for name in modes]
+    for name, plugin, mode in (
+        ("filters", "filters", ""),
+        ("filters-status", "filters", "status"),
+        ("observe", "filters", "observe"),
+        ("body_filter", "fails", ""),
+    ):
+        routes.append(route(name, plugin, mode) | {"uri": f"/{name}"})
     config = {"bascule": {"plugins": ["mine.py"]}}
     return module_gateway({"routes": routes}, config, files={"mine.py": PLUGINS}, expected=("Traceback",))
 
@@ -229,3 +263,75 @@ def test_plugins_see_and_change_trailers(
     answer = client.request("GET", f"/{route}/x")
     assert answer.body == b"abc!" + (b"x-sum=7" if came else b"")
     assert answer.trailers == sent
+
+
+def test_filters_stream(client: RawClient, board: Switchboard) -> None:
+    """The first chunk reaches the client before the upstream has sent the second."""
+    seen = threading.Event()
+
+    @board.on("/filters")
+    def _(up: RawConnection, head: Message) -> None:
+        up.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        assert seen.wait(5)
+        up.send(b"later")
+
+    for _ in range(2):
+        seen.clear()
+        client.send(b"GET /filters HTTP/1.1\r\nHost: a\r\n\r\n")
+        head = client.read_head()
+        assert head.header("X-Filtered") == "yes"
+        assert head.header("Content-Length") is None
+        assert head.header("Transfer-Encoding") == "chunked"
+        assert client.read_until(b"FIRST\r\n") == b"5\r\nFIRST\r\n"
+        seen.set()
+        assert client.read_until(b"0\r\n\r\n") == b"6\r\nLATER!\r\n0\r\n\r\n"
+
+
+def test_filters_and_every_framing(client: RawClient, served: Gateway, board: Switchboard) -> None:
+    wires = {
+        "length": response(b"abc"),
+        "empty": response(b""),
+        "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nX: y\r\n\r\n",
+        "close": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc",
+    }
+
+    @board.on("/filters")
+    def _(up: RawConnection, head: Message) -> None:
+        kind = head.target.partition("?")[2]
+        if head.method != "HEAD":
+            up.send(wires[kind])
+        else:
+            up.send(wires[kind].partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+        if kind == "close":
+            up.close()
+
+    for kind in wires:
+        expected = b"!" if kind == "empty" else b"ABC!"
+        assert client.request("GET", f"/filters?{kind}").body == expected
+        answer = client.request("HEAD", f"/filters?{kind}")
+        assert (answer.status, answer.header("X-Filtered")) == (200, "yes")
+        with served.client() as old:
+            old.send(f"GET /filters?{kind} HTTP/1.0\r\n\r\n".encode())
+            assert old.read_response().body == expected
+    assert client.buffer == b""
+
+
+def test_a_filter_that_only_looks_and_one_that_changes_the_status(client: RawClient, board: Switchboard) -> None:
+    plain(board, "/observe")
+    plain(board, "/filters-status")
+    for _ in range(2):
+        assert client.request("GET", "/observe").body == b"plain"
+        answer = client.request("GET", "/filters-status")
+        assert (answer.status, answer.body) == (299, b"PLAIN!")
+
+
+def test_a_failing_body_filter_cuts_the_response(served: Gateway, board: Switchboard) -> None:
+    @board.on("/body_filter")
+    def _(up: RawConnection, head: Message) -> None:
+        up.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        up.read_to_end()
+
+    with served.client() as client:
+        client.send(b"GET /body_filter HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"first" not in client.read_to_end()
+    wait_log(served, "failed on purpose: body_filter\n")

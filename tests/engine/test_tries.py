@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.servers.acting import ActingNode, ok, reset, reset_in_body, silent, slow, status
+from tests.servers.acting import ActingNode, ok, reset, silent, slow, status
 from tests.servers.gateway import Gateway
 from tests.servers.nginx import Nginx
 from tests.servers.ports import free_port
-from tests.servers.raw import Closed, Message, RawClient, RawConnection
+from tests.servers.raw import Closed, RawClient
 
 CLIENTS = 6
 
@@ -103,122 +103,6 @@ def test_a_post_gets_to_a_node_at_most_once(gateway: Callable[..., Gateway]) -> 
     finally:
         for node in nodes:
             node.stop()
-
-
-def test_a_node_that_cuts_its_answers(gateway: Callable[..., Gateway]) -> None:
-    nodes = [ActingNode(reset_in_body), ActingNode()]
-    try:
-        outliers = {"consecutive_gateway_errors": 2}
-        upstream = {"nodes": {node.address: 1 for node in nodes}, "outlier_detection": outliers}
-        serving = gateway({"routes": [{"id": "1", "uri": "/*", "upstream": upstream}]})
-        cuts = 0
-        for _ in range(20):
-            with contextlib.suppress(Closed), serving.client() as client:
-                cuts += 1
-                assert client.request("GET", "/").status == 200
-                cuts -= 1
-        assert cuts == len(nodes[0].seen) == 2
-        assert f"node {nodes[0].address}: ejected for 10 s: 2 responses were cut" in serving.log
-    finally:
-        for node in nodes:
-            node.stop()
-
-
-def test_a_stalled_node_gets_no_more_until_it_answers(gateway: Callable[..., Gateway]) -> None:
-    """Two requests wait for it, and nothing comes: others pass it by."""
-    release = threading.Event()
-
-    def held(connection: RawConnection, request: Message) -> None:
-        release.wait(30)
-        ok(connection, request)
-
-    nodes = [ActingNode(held), ActingNode()]
-    clients: list[RawClient] = []
-    try:
-        upstream = {
-            "nodes": {node.address: 1 for node in nodes},
-            "outlier_detection": {"stalled": {"requests": 2, "after": 0.2}},
-        }
-        serving = gateway({"routes": [{"id": "1", "uri": "/*", "upstream": upstream}]})
-        while len(nodes[0].seen) < 2:
-            client = serving.client()
-            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            clients.append(client)
-            time.sleep(0.02)
-        began = time.monotonic()
-        while time.monotonic() < began + 0.3:  # it has been silent for long enough after this
-            time.sleep(0.05)
-        before = len(nodes[0].seen)
-        with serving.client() as client:
-            assert [client.request("GET", "/").status for _ in range(20)] == [200] * 20
-        assert len(nodes[0].seen) == before
-        release.set()
-        assert [client.read_response().status for client in clients] == [200] * len(clients)
-        with serving.client() as client:
-            assert [client.request("GET", "/").status for _ in range(20)] == [200] * 20
-        assert len(nodes[0].seen) == before + 10
-    finally:
-        release.set()
-        for client in clients:
-            client.close()
-        for node in nodes:
-            node.stop()
-
-
-def test_a_status_that_is_tried_again_is_an_answer_too(gateway: Callable[..., Gateway]) -> None:
-    """A node that is slow with one request and answers another 503 isn't stalled."""
-    release = threading.Event()
-
-    def held(connection: RawConnection, request: Message) -> None:
-        release.wait(30)
-        ok(connection, request)
-
-    nodes = [ActingNode(held), ActingNode()]
-    nodes[0].play(held, status(503), held)
-    clients: list[RawClient] = []
-    try:
-        upstream = {
-            "nodes": {node.address: 1 for node in nodes},
-            "retry_policy": {"on": [503]},
-            "outlier_detection": {"stalled": {"requests": 2, "after": 2}},
-        }
-        serving = gateway({"routes": [{"id": "1", "uri": "/*", "upstream": upstream}]})
-
-        def ask_until_held(number: int) -> None:
-            while len(nodes[0].seen) < number:
-                client = serving.client()
-                client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-                clients.append(client)
-                time.sleep(0.05)
-
-        ask_until_held(1)
-        began = time.monotonic()
-        while time.monotonic() < began + 2.2:
-            time.sleep(0.05)
-        ask_until_held(3)  # 503, which the other node makes good, and one more that waits
-        ask_until_held(4)
-        release.set()
-        assert [client.read_response().status for client in clients] == [200] * len(clients)
-    finally:
-        release.set()
-        for client in clients:
-            client.close()
-        for node in nodes:
-            node.stop()
-
-
-def test_when_all_are_stalled_all_are_used(gateway: Callable[..., Gateway]) -> None:
-    node = ActingNode(slow(0.3))
-    try:
-        upstream = {"nodes": {node.address: 1}, "outlier_detection": {"stalled": {"requests": 1, "after": 0.1}}}
-        serving = gateway({"routes": [{"id": "1", "uri": "/*", "upstream": upstream}]})
-        with serving.client() as one, serving.client() as other:
-            one.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            time.sleep(0.2)
-            assert other.request("GET", "/").status == 200
-            assert one.read_response().status == 200
-    finally:
-        node.stop()
 
 
 def test_a_flapping_node(gateway: Callable[..., Gateway], tmp_path: Path) -> None:
