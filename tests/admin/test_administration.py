@@ -32,6 +32,15 @@ def test_a_resource_s_life(tmp_path: Path) -> None:
     with_desk(tmp_path, scene)
 
 
+def test_metadata_of_plugins_hold_no_times(tmp_path: Path) -> None:
+    async def scene(desk: Administration) -> None:
+        for _ in range(2):
+            made = await desk.put("plugin_metadata", "example-plugin", {"skey": "val", "ikey": 1}, WISH)
+            assert made.body["value"] == {"id": "example-plugin", "skey": "val", "ikey": 1}
+
+    with_desk(tmp_path, scene)
+
+
 def test_post_gives_a_new_id_of_twenty_digits(tmp_path: Path) -> None:
     async def scene(desk: Administration) -> None:
         keys = [(await desk.post("routes", ROUTE, WISH)).body["key"] for _ in range(3)]

@@ -79,5 +79,6 @@ def test_ids_and_times_as_stores_have_them() -> None:
     assert stored("routes", "1", {"uri": "/"}, None, 9) == {"uri": "/", "id": "1", "create_time": 9, "update_time": 9}
     assert stored("routes", "1", {}, before, 9)["create_time"] == 3
     assert stored("routes", "1", {"create_time": 1}, before, 9)["create_time"] == 1
+    assert stored("plugin_metadata", "cors", {}, None, 9) == {"id": "cors"}
     assert stored("credentials", "a/credentials/c", {}, None, 9)["id"] == "c"
     assert "id" not in stored("consumers", "a", {"username": "a"}, None, 9)

@@ -189,6 +189,10 @@ def test_forms_of_origins(attribute: str) -> None:
         assert fault_paths(Cors, {attribute: origins}) == [f"$.{attribute}"]
 
 
+def test_what_means_nothing_in_metadata() -> None:
+    assert CorsMetadata.model_validate({"allow_origins": {}, "inactive_timeout": 1}).allow_origins == {}
+
+
 def test_forms_of_metadata() -> None:
     good = {"allow_origins": {f"key_{index}": origins for index, origins in enumerate(GOOD_ORIGINS)}}
     assert fault_paths(Cors, good, CorsMetadata) == []

@@ -23,7 +23,7 @@ from bascule.admin.permit import Permit
 from bascule.admin.plugin_groups import find_mismatch
 from bascule.admin.reader import Reader
 from bascule.admin.reference_check import ReferenceCheck
-from bascule.admin.resource_kind import KINDS, ResourceKind, is_id
+from bascule.admin.resource_kind import KINDS, TIMELESS, ResourceKind, is_id
 from bascule.admin.uniqueness import KINDS as UNIQUE
 from bascule.admin.uniqueness import find_twin, folder_of
 from bascule.errors.fault import Fault
@@ -200,8 +200,9 @@ class Administration:
         now = int(self._clock())
         full = self._named(kind, id, value)
         before = self._reader.value(kind, old) if old is not None else {}
-        full.setdefault("create_time", before.get("create_time", now))
-        full.setdefault("update_time", now)
+        if kind not in TIMELESS:
+            full.setdefault("create_time", before.get("create_time", now))
+            full.setdefault("update_time", now)
         faults = await self._check(kind, id, full)
         if faults:
             raise refuse_faults(faults)

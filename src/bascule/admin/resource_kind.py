@@ -43,6 +43,7 @@ KINDS: dict[str, ResourceKind] = {
         ResourceKind("graphql_cost_decorations", "graphql cost decoration", _ALL),
     )
 }
+TIMELESS = ("plugin_metadata",)  # kinds that hold no create_time and update_time, as in APISIX
 
 # Of kinds whose model doesn't check it; APISIX's rule for ids in string form.
 _ID = re.compile(r"[a-zA-Z0-9\-_.]{1,64}\Z")

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from bascule.admin.links import links
 from bascule.admin.plan import PlannedStep
+from bascule.admin.resource_kind import TIMELESS
 from bascule.store.entry import Condition, Delete, Entry, Exists, LiveStore, Operation, Origin, Put, Unchanged
 from bascule.store.keys import KINDS, key_of, kind_and_id
 from bascule.store.stored_value import NotAResource, format_value, parse_value
@@ -143,5 +144,7 @@ def stored(kind: str, id: str, value: Mapping[str, Any], before: Mapping[str, An
     """A value as stores have it: with its id and its times (Unix seconds)."""
     # A plugin's metadata too: by its id a sealer knows which plugin it is of.
     own = {} if kind == "consumers" else {"id": id.rpartition("/")[2]}
+    if kind in TIMELESS:
+        return {**value, **own}
     created = value.get("create_time", (before or {}).get("create_time", now))
     return {**value, **own, "create_time": created, "update_time": now}

@@ -55,6 +55,7 @@ class CorsConfig(Config):
 
 class CorsMetadata(Config):
     allow_origins: dict[str, Origins] | None = None
+    inactive_timeout: int | None = None  # means nothing; there are configurations for APISIX that have it
 
 
 class OriginRule:

@@ -17,6 +17,7 @@ from bascule.control.discovery.kubernetes import Kubernetes
 from bascule.control.discovery.nacos import Nacos
 from bascule.control.discovery.node_list import checked
 from tests.control.discovery.telling import LIMIT_S, host
+from tests.servers.consul import ConsulAgent
 
 TOKEN = "tell-nobody"
 
@@ -267,3 +268,62 @@ def test_nodes_that_are_none(node):
     assert sentence.startswith("1 of 4 nodes can't be used: ")
     assert sentence.isprintable()
     assert len(sentence) < 300
+
+
+# ---- the whole gateway
+
+
+def until(condition):
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it doesn't come"
+        time.sleep(0.02)
+
+
+def test_the_rest_serves_on(module_gateway, raw_upstream):
+    upstream = raw_upstream()
+    good = {"Node": {"Address": "127.0.0.1"}, "Service": {"Port": upstream.port}}
+    hostile = {"Node": {"Address": "a\nb\x1b[31m"}, "Service": {"Port": -1}}
+    flood = [{"Node": {"Address": "127.0.0.1"}, "Service": {"Port": 1 + number}} for number in range(10_001)]
+    answers = [
+        (b"\xff\x00", "answers with what is no JSON"),
+        (json.dumps(flood).encode(), "more than 10000 nodes are told of it (max_nodes)"),
+        (json.dumps([hostile]).encode(), "1 of 1 nodes can't be used: 'a\\nb\\x1b[31m' is not a host name or address"),
+        (json.dumps([hostile, good]).encode(), "1 of 2 nodes can't be used: 'a\\nb\\x1b[31m'"),
+    ]
+    agent = ConsulAgent()
+    agent.register("w1", "web", "127.0.0.1", upstream.port)
+    routes = [
+        {"id": "1", "uri": "/web", "upstream": {"service_name": "web", "discovery_type": "consul"}},
+        {"id": "2", "uri": "/other", "upstream": {"service_name": "other", "discovery_type": "file"}},
+    ]
+    discovery = {
+        "consul": {"servers": [agent.url], "token": TOKEN, "fetch_interval": 1},
+        "file": {"path": "nodes.json"},
+    }
+    files = {"nodes.json": json.dumps({"other": {upstream.address: 1}})}
+    gateway = module_gateway({"routes": routes}, {"discovery": discovery}, files=files)
+
+    def serves():
+        with gateway.client() as client:
+            return [client.request("GET", path).status for path in ("/web", "/other")] == [200, 200]
+
+    def troubles():
+        return [one["message"] for one in gateway.status("/status/details")[1]["discovery"]["consul"]["troubles"]]
+
+    try:
+        assert serves()
+        for raw, sentence in answers:
+            agent.raw = raw
+            agent.mark("w1", True)  # ends the query that waits
+            until(lambda sentence=sentence: any(sentence in one for one in troubles()))
+            assert serves()
+        [failures] = [line for line in gateway.metrics().splitlines() if 'discovery_failures{type="consul"}' in line]
+        assert int(failures.rpartition(" ")[2]) >= 3
+        agent.raw = None
+        until(lambda: not troubles())
+        assert serves()
+    finally:
+        agent.stop()
+    assert "\x1b" not in gateway.log
+    assert TOKEN not in gateway.log
