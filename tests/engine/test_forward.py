@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.servers.gateway import Gateway
-from tests.servers.raw import RawUpstream
+from tests.servers.raw import RawUpstream, echoed
 
 Pairs = list[tuple[str, str]]
 
@@ -128,6 +128,30 @@ def test_another_peer_is_not(gateway: Callable[..., Gateway], echo: RawUpstream)
         "x-real-ip": ["127.0.0.1"],
     }
     assert "forwarded" not in found
+
+
+def test_routes_and_plugins_do_not_see_what_another_peer_says(
+    gateway: Callable[..., Gateway], echo: RawUpstream
+) -> None:
+    rewrite = {"proxy-rewrite": {"headers": {"set": {"X-Seen": "$http_x_forwarded_for,$http_x_forwarded_proto"}}}}
+    upstream = {"nodes": {echo.address: 1}}
+    routes = [
+        {"uri": "/of", "vars": [["http_x_forwarded_for", "==", "9.9.9.9"]], "upstream": upstream},
+        {"uri": "/all", "plugins": rewrite, "upstream": upstream},
+    ]
+    for addresses, status, told in (("10.0.0.0/8", 404, ","), ("127.0.0.1", 200, "9.9.9.9,https")):
+        server = gateway({"routes": routes}, {"apisix": {"trusted_addresses": [addresses]}})
+        with server.client() as client:
+            assert client.request("GET", "/of", GIVEN).status == status
+        assert seen(server, GIVEN, "/all")["x-seen"] == [told]
+        server.stop()
+
+
+def test_a_request_without_a_host(served: Gateway) -> None:
+    with served.client() as client:
+        client.send(b"GET /rewrite HTTP/1.0\r\n\r\n")
+        found = echoed(client.read_response("GET").body)
+    assert (found.header("host"), found.header("x-forwarded-host")) == ("inner.example", "inner.example")
 
 
 def test_what_a_plugin_says_of_the_client_is_appended_to_as_well(served: Gateway) -> None:

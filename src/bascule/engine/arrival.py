@@ -10,7 +10,15 @@ from cython.cimports.bascule.engine.parties import Core
 from cython.cimports.bascule.engine.phases import run_phases
 from cython.cimports.bascule.engine.plan import ChainPlan
 from cython.cimports.bascule.plugin.response import Response
-from cython.cimports.bascule.wire.http1 import M_CONNECT, M_GET, M_HEAD, Field, Parsed
+from cython.cimports.bascule.wire.http1 import (
+    FIELD_FORWARDED,
+    FIELD_REMOVED,
+    M_CONNECT,
+    M_GET,
+    M_HEAD,
+    Field,
+    Parsed,
+)
 from cython.cimports.bascule.wire.target import normalise_path, path_is_plain
 from cython.cimports.libc.stdlib import free, malloc
 
@@ -51,6 +59,8 @@ def start(x: Exchange) -> cython.int:
     core.exchanges += 1
     x.head_request = m.method == M_HEAD
     x.body_limit = core.max_body
+    if core.trusted is not None:
+        hide_forwarded(x)
     if m.method == M_CONNECT:
         return fail(x, 405, "CONNECT is not served")
     if n == 0:
@@ -79,6 +89,19 @@ def start(x: Exchange) -> cython.int:
     if core.tables.broken_global is not None:
         return fail(x, 503, f"a global rule is broken: {core.tables.broken_global}")
     return find_route(x)
+
+
+@cython.cfunc
+def hide_forwarded(x: Exchange) -> cython.int:
+    """From routes and plugins, what a peer that isn't trusted says of others in X-Forwarded-*."""
+    m: cython.pointer(Parsed) = cython.address(x.req.m)
+    i: cython.int
+    if cython.cast(bytes, x.down.host_text[: x.down.host_len]).decode() in x.core.trusted:
+        return 0
+    for i in range(m.nfields):
+        if m.fields[i].flags & FIELD_FORWARDED and m.fields[i].name_len > 9:  # longer than X-Real-IP and Forwarded
+            m.fields[i].flags |= FIELD_REMOVED
+    return 0
 
 
 @cython.cfunc

@@ -333,11 +333,14 @@ def build_request(core: Core, x: Exchange) -> cython.int:
             o[0] = 13
             o[1] = 10
             o += 2
-        elif m.host_len > 0:
+        elif m.host_len > 0 or host is not None:
             memcpy(o, b"X-Forwarded-Host: ", 18)
             o += 18
-            memcpy(o, p + m.host_off, m.host_len)
-            o += m.host_len
+            if m.host_len > 0:
+                memcpy(o, p + m.host_off, m.host_len)
+                o += m.host_len
+            else:  # HTTP/1.0 without one: the upstream's, as it is sent
+                o = put_bytes(o, host)
             o[0] = 13
             o[1] = 10
             o += 2
