@@ -59,7 +59,7 @@ def test_each_server_has_folders_of_its_own(agents):
         assert first.url in await told.failure()
         second.delete("upstreams/web/127.0.0.1:2")
         found = await told.until(lambda one: isinstance(one, Found) and one.source == second.url)
-        assert (list(found.nodes), found.whole) == ([f"{first.url}/v1/kv/upstreams/web/"], True)
+        assert (found.nodes, found.whole, found.scope) == ({}, True, f"{second.url}/v1/kv/")
 
     play(of(first, second), script)
 

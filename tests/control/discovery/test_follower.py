@@ -323,6 +323,32 @@ def test_one_of_several_sources_that_fails():
     play(script, Whole)
 
 
+def test_a_source_that_tells_everything_of_its_own_though_another_is_away():
+    class Two(Whole):
+        def concerns(self, source, service):
+            return service.name.startswith(f"{source}/")
+
+    one, two = Service("test", "a/web"), Service("test", "b/web")
+
+    async def script(scripted, follower, told):
+        for service in (one, two):
+            follower.hold(service)
+        assert (follower.nodes(one), follower.nodes(two)) == ((A,), (A,))
+        failure = DiscoveryFailure("away", "b")
+        failure.raised = False
+        scripted.put(failure, Found({}, source="a", scope="a/"), name="")
+        await told.until(lambda one_: one_ == {one: ()})
+        assert follower.nodes(two) == (A,)
+        assert follower.details()["kept"] == 1
+        scripted.put(Found({"b/web": [B]}, source="b", scope="b/"), name="")
+        await until(lambda: follower.nodes(two) == (B,))
+        scripted.put(Found({"a/web": [B]}, source="a", scope="a/"), name="")
+        await until(lambda: follower.nodes(one) == (B,))
+        assert follower.nodes(two) == (B,)
+
+    play(script, Two, kept={one: (A,), two: (A,)}, empty_after=0.1)
+
+
 def test_a_whole_registry_that_fails_after_an_empty_list_is_not_believed():
     async def script(scripted, follower, told):
         follower.hold(WEB)

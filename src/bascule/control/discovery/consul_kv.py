@@ -50,24 +50,20 @@ class ConsulKv(Discovery[ConsulKvConfig]):
     def name_of(self, service: Service) -> str:
         return service.name if service.name.endswith("/") else f"{service.name}/"
 
+    def concerns(self, source: str, service: Service) -> bool:
+        return service.name.startswith(f"{source}{PATH}")
+
     def fallback(self, service: Service) -> Nodes:
         return self.conf.fallback()
 
     async def watch_all(self) -> AsyncIterator[Found | DiscoveryFailure]:
         makers = {_bare(server): partial(self._tree, server.rstrip("/")) for server in self.conf.servers}
-        trees: dict[str, dict[str, Nodes]] = {}
         async with closing(together(makers)) as telling:
             async for server, told in telling:
                 if isinstance(told, DiscoveryFailure):
                     yield told
                     continue
-                gone = trees.get(server, {}).keys() - told.keys()
-                trees[server] = told
-                if len(trees) == len(makers):
-                    everything = {name: nodes for tree in trees.values() for name, nodes in tree.items()}
-                    yield Found(everything, source=server)
-                else:
-                    yield Found({**dict.fromkeys(gone, ()), **told}, whole=False, source=server)
+                yield Found(told, source=server, scope=f"{server}{PATH}")
 
     async def _tree(self, server: str) -> AsyncIterator[dict[str, Nodes]]:
         url = f"{server}{PATH}{self.conf.prefix.strip('/')}/"

@@ -55,12 +55,13 @@ T = TypeVar("T")
 
 
 class Found(NamedTuple):
-    """What a registry tells of all its services, by name. `whole`: what isn't named has no nodes; otherwise it is as
-    before. `source`: which of several servers tells it."""
+    """What a registry tells of all its services, by name. `whole`: what isn't named, of the names that begin with
+    `scope`, has no nodes; otherwise it is as before. `source`: which of several servers tells it."""
 
     nodes: Mapping[str, Nodes]
     whole: bool = True
     source: str = ""
+    scope: str = ""
 
 
 @dataclass(slots=True)
@@ -99,6 +100,10 @@ class Discovery(Generic[C]):
     def name_of(self, service: Service) -> str:
         """The name that `watch_all` tells a service by."""
         return service.name
+
+    def concerns(self, source: str, service: Service) -> bool:
+        """Whether a service is told by this one of several sources of `watch_all`."""
+        return True
 
     def fallback(self, service: Service) -> Nodes:
         """What serves while a service has no nodes."""

@@ -58,7 +58,7 @@ class Follower:
         self._services: dict[Service, Followed] = {}
         self._by_name: dict[str, set[Service]] = {}
         self._all: dict[str, Nodes] = {}
-        self._told_all = False
+        self._told_scopes: set[str] = set()  # of which everything was told
         self._troubles: dict[str, str] = {}  # by source
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -91,7 +91,7 @@ class Follower:
         elif self.discovery.tells_all():
             name = self.discovery.name_of(service)
             self._by_name.setdefault(name, set()).add(service)
-            if self._told_all or name in self._all:
+            if name in self._all or any(name.startswith(scope) for scope in self._told_scopes):
                 self._take(service, found, self._all.get(name, ()))
             elif self._troubles:
                 found.asked.set()
@@ -212,7 +212,8 @@ class Follower:
         found.emptied = None
         if self._closed:
             return
-        if self._troubles and found.trouble is None:
+        away = any(not source or self.discovery.concerns(source, service) for source in self._troubles)
+        if away and found.trouble is None:
             found.trouble = f"has no nodes any more, but {self.type} fails now"
         if found.trouble is None:  # otherwise whatever it tells next decides
             self._use(service, found, ())
@@ -240,12 +241,16 @@ class Follower:
             log.warning("%s: %s is told again", self.type, told.source or "everything")
         before = self._all
         if told.whole:
-            self._told_all = True
+            scope = told.scope
+            self._told_scopes.add(scope)
+            others = {name: nodes for name, nodes in before.items() if not name.startswith(scope)} if scope else {}
             changed = [
-                name for name in before.keys() | told.nodes.keys() if before.get(name, ()) != told.nodes.get(name, ())
+                name
+                for name in (before.keys() | told.nodes.keys()) - others.keys()
+                if before.get(name, ()) != told.nodes.get(name, ())
             ]
-            self._all = dict(told.nodes)
-            changed += [name for name in self._by_name if self._is_stale(name)]
+            self._all = {**others, **told.nodes}
+            changed += [name for name in self._by_name if name.startswith(scope) and self._is_stale(name)]
         else:
             changed = list(told.nodes)
             for name, nodes in told.nodes.items():

@@ -162,6 +162,9 @@ class Kubernetes(Discovery[KubernetesConfig]):
             return f'there is no cluster with the id "{id}"'
         return None
 
+    def concerns(self, source: str, service: Service) -> bool:
+        return not self.conf.several or service.name.startswith(f"{source}/")
+
     def shown(self) -> Any:
         shown = super().shown()
         return shown["clusters"] if self.conf.several else shown["clusters"][0]
@@ -171,20 +174,13 @@ class Kubernetes(Discovery[KubernetesConfig]):
             one.id: Cluster(f"{one.id}/" if self.conf.several else "", one.default_weight) for one in self.conf.clusters
         }
         makers = {one.id: partial(self._follow, one, clusters[one.id]) for one in self.conf.clusters}
-        listed: set[str] = set()
         async with closing(together(makers)) as telling:
             async for id, told in telling:
                 if isinstance(told, DiscoveryFailure):
                     yield told
                     continue
                 fresh, nodes = told
-                if fresh:
-                    listed.add(id)
-                if fresh and len(listed) == len(makers):
-                    everything = {name: nodes for one in clusters.values() for name, nodes in one.everything().items()}
-                    yield Found(everything, source=id)
-                else:
-                    yield Found(nodes, whole=False, source=id)
+                yield Found(nodes, fresh, id, clusters[id].prefix)
 
     # ---- one cluster
 

@@ -25,7 +25,7 @@ class Cluster:
     """`prefix` stands before the names of services; `weight`: of every node."""
 
     def __init__(self, prefix: str, weight: int) -> None:
-        self._prefix = prefix
+        self.prefix = prefix
         self._weight = weight
         self._objects: dict[Key, tuple[Key, dict[str, list[DiscoveredNode]]]] = {}  # -> its service, nodes by port
         self._services: dict[Key, set[Key]] = {}  # -> its objects
@@ -97,7 +97,7 @@ class Cluster:
         return {name: tuple(nodes.values()) for name, nodes in found.items()}
 
     def _name(self, service: Key, port: str) -> str:
-        return f"{self._prefix}{service[0]}/{service[1]}:{port}"
+        return f"{self.prefix}{service[0]}/{service[1]}:{port}"
 
     def _of_endpoints(self, one: Any) -> Iterator[tuple[str, DiscoveredNode]]:
         for subset in one.get("subsets") or ():
