@@ -142,11 +142,16 @@ def _outliers(nodes: Sequence[dict[str, Any]], workers: int) -> Iterator[str]:
 
 
 def _registries(discovery: dict[str, Any]) -> Iterator[str]:
-    """What fails at the registries of services."""
+    """What fails at the registries of services, and services that have no nodes."""
     for type, details in discovery.items():
+        told = set()
         for trouble in details["troubles"]:
             service = trouble.get("service")
+            told.add(service)
             yield f"discovery {service}: {trouble['message']}" if service else f"discovery {type}: {trouble['message']}"
+        yield from (
+            f"discovery {service}: has no nodes" for service in details.get("unknown", ()) if service not in told
+        )
 
 
 def _duration(seconds: float) -> str:

@@ -53,6 +53,17 @@ def test_an_answer(registry):
     assert registry.headers[0]["connection"] == "close"
 
 
+def test_a_server_gets_no_crowd_of_connections(registry, monkeypatch):
+    monkeypatch.setattr(module, "PER_HOST", 3)
+
+    async def script(http):
+        answers = await asyncio.gather(*(http.ask(f"{registry.url}/ok") for _ in range(30)))
+        return {answer.status for answer in answers}
+
+    assert play(script) == {200}
+    assert len(registry.connections) <= 3
+
+
 def test_user_and_password_of_the_url(registry):
     play(lambda http: http.ask(f"http://me:pass%40word@127.0.0.1:{registry.port}/ok"))
     assert registry.headers[0]["authorization"] == "Basic bWU6cGFzc0B3b3Jk"

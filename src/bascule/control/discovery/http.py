@@ -26,6 +26,7 @@ from yarl import URL
 MAX_BYTES = 64 << 20
 MAX_LINE = 4 << 20
 MAX_SENTENCE = 400
+PER_HOST = 150  # connections to a server: a thousand services that are asked for at once wait for one another
 
 
 class DiscoveryFailure(Exception):
@@ -145,7 +146,7 @@ class Http:
     ) -> Any:
         if self._session is None:
             self._session = ClientSession(
-                connector=TCPConnector(limit=0, ttl_dns_cache=10),
+                connector=TCPConnector(limit=0, limit_per_host=PER_HOST, ttl_dns_cache=10),
                 cookie_jar=DummyCookieJar(),
                 headers={"User-Agent": self._agent},
                 trust_env=False,
