@@ -2,6 +2,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+import pytest
+
+from bascule.control import store_source as module
 from bascule.control.source import Step
 from bascule.control.store_source import STEP_CHANGES, StoreSource
 from bascule.store.entry import Batch, Condition, Entry, Event, Operation, Origin
@@ -141,6 +144,31 @@ def test_a_step_is_bounded_but_what_was_written_at_once_is_not_split() -> None:
         while sum(found) < 101 + STEP_CHANGES + 1:
             found.append(len((await asyncio.wait_for(source.next(), 5)).changes))
         assert found == [101, STEP_CHANGES, 1]
+        await source.close()
+
+    asyncio.run(scene())
+
+
+def test_a_mistake_of_a_store_does_not_end_what_it_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_S", 0.05)
+
+    class Broken(Told):
+        watched = 0
+
+        async def watch(self) -> AsyncIterator[Batch]:
+            self.watched += 1
+            yield Batch(self.watched, [], complete=True)
+            if self.watched == 1:
+                raise IndexError("oh")
+            await asyncio.sleep(60)
+
+    async def scene() -> None:
+        source = StoreSource(Broken(), Reversing())
+        first = await asyncio.wait_for(source.load(), 20)
+        await asyncio.sleep(0)
+        assert source.trouble == "internal error: IndexError: oh"
+        second = await asyncio.wait_for(source.next(), 20)
+        assert ((first.revision, second.revision), source.trouble) == ((1, 2), None)
         await source.close()
 
     asyncio.run(scene())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -21,6 +22,9 @@ class Unsealer(Protocol):
 
 # A worker puts a step in place in one go, and requests wait meanwhile: a millisecond for so many changes.
 STEP_CHANGES = 16
+PAUSE_S = 1.0
+
+log = logging.getLogger("bascule.store")
 
 
 class StoreSource:
@@ -34,6 +38,7 @@ class StoreSource:
         self._errors: dict[str, ConfigError] = {}
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
         self._following: asyncio.Task[None] | None = None
+        self._mistake: str | None = None
 
     async def load(self) -> Step:
         await self._store.open()
@@ -41,8 +46,18 @@ class StoreSource:
         return await self.next()
 
     async def _follow(self) -> None:
-        async for batch in self._store.watch():
-            self._batches.put_nowait(batch)
+        """What a store tells. It never raises; if it does, that is a mistake, and it is read anew: else no change would
+        ever come again, and nobody would know why."""
+        while True:
+            try:
+                async for batch in self._store.watch():
+                    self._mistake = None
+                    self._batches.put_nowait(batch)
+                return
+            except Exception as error:
+                log.exception("internal error while following the store; it is read anew")
+                self._mistake = f"internal error: {type(error).__name__}: {error}"
+                await asyncio.sleep(PAUSE_S)
 
     async def next(self) -> Step:
         batches = [await self._batches.get()]
@@ -84,7 +99,7 @@ class StoreSource:
 
     @property
     def trouble(self) -> str | None:
-        return self._store.trouble
+        return self._mistake or self._store.trouble
 
     async def close(self) -> None:
         if self._following is not None:

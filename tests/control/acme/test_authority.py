@@ -51,7 +51,8 @@ def test_one_account_for_all_and_for_the_next_start(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"), [("77", 77.0), ("in two hours, as a date", 7200.0), ("soon", None), (None, None)]
+    ("said", "wanted"),
+    [("77", 77.0), ("in two hours, as a date", 7200.0), ("soon", None), ("9" * 400, 691200.0), (None, None)],
 )
 def test_how_long_it_wants_to_be_left_alone(said: str | None, wanted: float | None, stand: Stand) -> None:
     if wanted == 7200.0:

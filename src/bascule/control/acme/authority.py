@@ -28,6 +28,7 @@ from bascule.control.acme.challenges import Challenge, pem_of
 from bascule.model.acme_settings import AcmeSection
 
 NETWORK_S = 30  # for one answer of the authority
+LEFT_ALONE_S = 8 * 86400.0  # at most, however long it wants to be; limits of a week are common
 ORDER_S = 300.0  # for the checks, and again for the issuing
 # Of every kind of challenge alike: what is sent is an empty object, RFC 8555 7.5.1.
 LOOK_NOW = challenges.HTTP01Response(key_authorization="")
@@ -198,10 +199,10 @@ class Authority:
         if text is None:
             return None
         if text.isascii() and text.isdigit():
-            return float(text)
+            return min(float(text), LEFT_ALONE_S)
         try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-        except ValueError:
+            return min(max(0.0, parsedate_to_datetime(text).timestamp() - time.time()), LEFT_ALONE_S)
+        except (ValueError, OverflowError):
             return None
 
 
