@@ -1,8 +1,9 @@
 import asyncio
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
-from bascule.control.discovery.alternates import Alternates, Timeout, spread_s, url_of
+from bascule.control.discovery.alternates import Alternates, Timeout, Url, spread_s, url_of
 from bascule.control.discovery.discovery import DiscoveryFailure
 
 
@@ -23,6 +24,15 @@ def test_the_one_that_answered_is_asked_first():
     bad = {"a", "b", "c"}
     with pytest.raises(DiscoveryFailure, match="b is away; a is away; c is away"):
         asyncio.run(servers.ask(ask))
+
+
+def test_urls_that_lead_nowhere():
+    adapter = TypeAdapter(Url)
+    for url in ("http://a", "https://u:p%40ss@a:1/x", "http://[::1]:8500"):
+        assert adapter.validate_python(url) == url
+    for url in ("http://a:99999", "http://u:p/ss@a:1", "http://[::1", "ftp://a", "a:1"):
+        with pytest.raises(ValidationError):
+            adapter.validate_python(url)
 
 
 def test_intervals_differ():

@@ -6,9 +6,11 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from yarl import URL
 
 from bascule.control.discovery.discovery import DiscoveryFailure
+from bascule.errors.sentences import Refused
 from bascule.model.admin_settings import Section
 
 T = TypeVar("T")
@@ -18,7 +20,18 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+(/[^\s]*)?$")]
+def _with_a_port(url: str) -> str:
+    try:
+        found = URL(url)
+        usable = found.host is not None and found.port is not None
+    except ValueError:
+        usable = False
+    if not usable:  # without the URL itself: there may be a password in it
+        raise Refused("is no URL of a server: is its port within 1 to 65535, are user and password escaped?")
+    return url
+
+
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+(/[^\s]*)?$"), AfterValidator(_with_a_port)]
 Urls = Annotated[tuple[Url, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Prefix = Annotated[str, Field(pattern=r"^/[^?#\s]*$")]
 Ms = Annotated[int, Field(ge=1)]

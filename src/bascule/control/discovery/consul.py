@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from bascule.control.discovery.alternates import Url
 from bascule.control.discovery.discovery import (
     DiscoveredNode,
     Discovery,
@@ -29,7 +30,6 @@ from bascule.control.discovery.discovery import (
 from bascule.control.discovery.http import Answer, place
 from bascule.model.admin_settings import Section
 
-Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+(/[^\s]*)?$")]
 Ms = Annotated[int, Field(ge=1)]
 MOST_BLOCKING = 100  # queries at once at one agent, which allows 200 connections of a client; others are polled
 LEAST_PAUSE_S = 0.05  # between queries, however quickly the agent answers
