@@ -74,9 +74,14 @@ def test_nodes_that_workers_leave_out_are_told() -> None:
 
 def test_registries_that_fail_are_told() -> None:
     troubles = [{"service": "consul web", "message": "refused"}, {"source": "", "message": "no file"}]
-    consul = {"troubles": troubles[:1], "unknown": ["consul web", "consul api"]}
+    consul = {"troubles": troubles[:1], "unknown": ["consul web", "consul api"], "more": 7}
     found = list(_registries({"consul": consul, "file": {"troubles": troubles[1:], "unknown": []}}))
-    assert found == ["discovery consul web: refused", "discovery consul api: has no nodes", "discovery file: no file"]
+    assert found == [
+        "discovery consul web: refused",
+        "discovery consul: and 7 more",
+        "discovery consul api: has no nodes",
+        "discovery file: no file",
+    ]
 
 
 def test_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

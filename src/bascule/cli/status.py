@@ -149,6 +149,8 @@ def _registries(discovery: dict[str, Any]) -> Iterator[str]:
             service = trouble.get("service")
             told.add(service)
             yield f"discovery {service}: {trouble['message']}" if service else f"discovery {type}: {trouble['message']}"
+        if details.get("more"):
+            yield f"discovery {type}: and {details['more']} more"
         yield from (
             f"discovery {service}: has no nodes" for service in details.get("unknown", ()) if service not in told
         )

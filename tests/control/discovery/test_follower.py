@@ -176,6 +176,19 @@ def test_garbage_is_a_failure_and_a_part_of_it_is_left_out(caplog):
     assert "1 of 2 nodes can't be used: port 70000 of c" in caplog.text
 
 
+def test_many_services_without_nodes_are_counted_and_some_are_named():
+    async def script(scripted, follower, told):
+        for number in range(50):
+            follower.hold(Service("test", f"s{number}"))
+            scripted.put(DiscoveryFailure("away"), name=f"s{number}")
+        await until(lambda: follower.failures >= 50)
+        details = follower.details()
+        assert (follower.counts()["unknown"], len(details["unknown"])) == (50, 20)
+        assert (len(details["troubles"]), details["more"]) == (20, 30)
+
+    play(script)
+
+
 def test_a_mistake_in_the_code_is_a_failure_like_others(caplog):
     async def script(scripted, follower, told):
         follower.hold(WEB)

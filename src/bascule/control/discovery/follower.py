@@ -263,7 +263,7 @@ class Follower:
                 self._take(service, self._services[service], self._all.get(name, ()))
 
     def _is_stale(self, name: str) -> bool:
-        return any(not self._services[one].asked.is_set() or self._services[one].trouble for one in self._by_name[name])
+        return any(not self._services[one].fresh or self._services[one].trouble for one in self._by_name[name])
 
     def _failed_all(self, failure: DiscoveryFailure) -> None:
         self.failures += 1
@@ -296,9 +296,21 @@ class Follower:
                 services[name if not service.args else f"{name} {service.args}"] = described(found.nodes)
         return {"config": self.discovery.shown(), "services": services}
 
+    def counts(self) -> dict[str, int]:
+        """For the metrics. `unknown`: services without any node; `kept`: those whose list is from before the start."""
+        states = self._services.values()
+        return {
+            "services": len(states),
+            "nodes": sum(len(found.nodes or ()) for found in states),
+            "unknown": sum(not found.nodes for found in states),
+            "kept": sum(bool(found.nodes) and not found.fresh for found in states),
+            "updates": self.updates,
+            "failures": self.failures,
+        }
+
     def details(self) -> dict[str, Any]:
-        """For the status server. `unknown`: services without any node; `kept`: those whose list is from before the
-        start."""
+        """For the status server: `counts`, with names in place of numbers, as many as can be looked at; `more`: further
+        troubles."""
         states = [(service, found) for service, found in self._services.items()]
         troubles = [{"source": source, "message": text} for source, text in self._troubles.items()]
         troubles += [
@@ -307,14 +319,11 @@ class Follower:
             if (text := found.trouble or found.bad or _pending(found)) is not None
         ]
         return {
-            "services": len(states),
-            "nodes": sum(len(found.nodes or ()) for _, found in states),
+            **self.counts(),
             "unknown": [str(service) for service, found in states if not found.nodes][:MOST_TROUBLES],
-            "kept": sum(bool(found.nodes) and not found.fresh for _, found in states),
             "emptying": [str(service) for service, found in states if found.emptied is not None][:MOST_TROUBLES],
-            "updates": self.updates,
-            "failures": self.failures,
             "troubles": troubles[:MOST_TROUBLES],
+            "more": max(0, len(troubles) - MOST_TROUBLES),
         }
 
 

@@ -122,10 +122,9 @@ class DiscoveryKeeper:
         for family in families.values():
             family.clear()
         for type, follower in self._followers.items():
-            details = follower.details()
+            counts = follower.counts()
             for name, family in families.items():
-                value = details[name]
-                family.child((type,)).set(len(value) if isinstance(value, list) else value)
+                family.child((type,)).set(counts[name])
 
     # ---- what the configuration says
 
