@@ -173,6 +173,21 @@ def module_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         yield start
 
 
+@pytest.fixture(scope="module")
+def reloaded(module_gateway: Callable[..., Gateway]) -> Callable[..., Gateway]:
+    """reloaded(resources) -> a Gateway that serves them: one for the whole file, since a start takes long."""
+    started: list[Gateway] = []
+
+    def serve(resources: str | Mapping[str, Any]) -> Gateway:
+        if started:
+            started[0].reload(resources)
+        else:
+            started.append(module_gateway(resources))
+        return started[0]
+
+    return serve
+
+
 @pytest.fixture
 def client(served: Gateway) -> Iterator[RawClient]:
     """A connection to the file's gateway."""

@@ -1,92 +1,61 @@
-"""The gateway with the embedded store and its Admin API, as a user starts it."""
+"""The parts of a gateway, as the settings say."""
 
-import json
-import signal
-import stat
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
-from tests.servers.gateway import Gateway
-from tests.servers.nginx import Nginx
-from tests.servers.ports import free_port
+import yaml
 
-Start = Callable[..., Gateway]
-
-
-def config(port: int, **admin: Any) -> dict[str, Any]:
-    listen = {"admin_listen": {"ip": "127.0.0.1", "port": port}}
-    return {"deployment": {"role": "traditional", "admin": listen | admin}}
-
-
-def call(port: int, method: str, path: str, body: Any = None, key: str = "k") -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/apisix/admin/{path}", data, {"X-API-KEY": key}, method=method
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)
+from bascule.cli.composition import debug_key, make_parts
+from bascule.cli.settings_file import Configured, read_settings
+from bascule.control.file_source import FileSource
+from bascule.store.etcd import EtcdStore
+from bascule.store.sqlite import SqliteStore
+from tests.cli.workplace import settings
+from tests.servers.gateway import merged
 
 
-def get(server: Gateway, path: str = "/") -> int:
-    with server.client() as client:
-        return client.request("GET", path).status
+def configured(folder: Path, provider: str, **over: Any) -> Configured:
+    folder.mkdir(exist_ok=True)
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(merged(settings(9180, provider), over)))
+    return read_settings(path, {})
 
 
-def test_a_route_works_as_soon_as_it_is_acknowledged_and_outlasts_a_restart(
-    gateway: Start, nginx: Callable[[str], Nginx]
-) -> None:
-    upstream = nginx("location / { return 200 'ok'; }")
-    port = free_port()
-    settings = config(port, admin_key=[{"name": "admin", "key": "k", "role": "admin"}])
-    server = gateway(config=settings, workers=2)
-    assert f"admin http://127.0.0.1:{port}/apisix/admin" in server.ready_line
-    assert get(server) == 404
-    for number in range(20):
-        nodes = {"type": "roundrobin", "nodes": {upstream.address: 1}}
-        call(port, "PUT", f"routes/{number}", {"uri": f"/r{number}", "upstream": nodes})
-        assert get(server, f"/r{number}") == 200
-        if number % 2:
-            call(port, "DELETE", f"routes/{number}")
-            assert get(server, f"/r{number}") == 404
-    server.restart()
-    assert get(server, "/r18") == 200
-    assert get(server, "/r19") == 404
+def test_a_standalone_file_has_no_store(tmp_path: Path) -> None:
+    parts = make_parts(configured(tmp_path, "yaml", discovery={"dns": {"servers": ["127.0.0.1:53"]}}))
+    assert isinstance(parts.source, FileSource)
+    assert [parts.store, parts.sealer, parts.administration] == [None, None, None]
+    assert parts.discovery == {"dns"}
+    assert not (tmp_path / "data").exists()
 
 
-def test_a_key_is_made_once_and_told_once(gateway: Start) -> None:
-    port = free_port()
-    server = gateway(config=config(port))
-    file = server.directory / "data" / "admin.key"
-    key = file.read_text().strip()
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert server.log.count(key) == 1
-    assert call(port, "GET", "routes", key=key) == {"total": 0, "list": []}
-    server.restart()
-    assert file.read_text().strip() == key
-    assert key not in server.log
+def test_a_store_of_each_kind(tmp_path: Path) -> None:
+    for provider, kind in (("sqlite", SqliteStore), ("etcd", EtcdStore)):
+        parts = make_parts(configured(tmp_path / provider, provider))
+        assert isinstance(parts.store, kind)
+        assert parts.administration is not None
+        assert (tmp_path / provider / "data" / "keyring").exists()
 
 
-def test_a_discovery_that_comes_with_sighup_may_be_named(gateway: Start) -> None:
-    port = free_port()
-    server = gateway(config=config(port, admin_key=[{"name": "admin", "key": "k", "role": "admin"}]))
-    upstream = {"service_name": "web", "discovery_type": "file"}
+def test_gateways_of_one_keyring_take_each_others_debug_tokens(tmp_path: Path) -> None:
+    ring = {"apisix": {"data_encryption": {"keyring": ["0123456789abcdef"]}}}
+    shared = [debug_key(configured(tmp_path / name, "sqlite", **ring)) for name in ("a", "b")]
+    own = [debug_key(configured(tmp_path / name, "sqlite")) for name in ("c", "d", "d")]
+    assert shared[0] == shared[1]
+    assert own[0] != own[1] == own[2] != shared[0]
+    # A standalone file has no keyring beside it: the key is this process's.
+    assert debug_key(configured(tmp_path / "e", "yaml")) == debug_key(configured(tmp_path / "f", "json"))
 
-    def refusal() -> str:
-        try:
-            call(port, "PUT", "upstreams/1", upstream)
-        except urllib.error.HTTPError as error:
-            with error:
-                return str(json.load(error))
-        return ""
 
-    assert "config.yaml has no section" in refusal()
-    (server.directory / "nodes.json").write_text('{"web": {"127.0.0.1:1": 1}}')
-    server.configure({"discovery": {"file": {"path": "nodes.json"}}})
-    server.process.popen.send_signal(signal.SIGHUP)
-    deadline = time.monotonic() + 30
-    while refusal():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_what_a_command_doesnt_need_is_not_imported() -> None:
+    """Commands that work on a store start without the HTTP library, and workers without cryptography, too."""
+    for module, absent in (
+        ("bascule.cli.offline_gateway", {"aiohttp"}),
+        ("bascule.cli.services", {"aiohttp", "cryptography.x509"}),
+        ("bascule.control.worker", {"aiohttp", "cryptography", "yaml"}),
+    ):
+        code = f"import sys, {module}; print(*sys.modules)"
+        run = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert not absent & set(run.stdout.split()), module

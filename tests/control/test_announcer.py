@@ -32,7 +32,8 @@ def play(script: Callable[[Announcer, Fleet, list[Any]], Awaitable[None]], worke
     async def run() -> None:
         fleet = Fleet(lambda _: "serve", lambda _: (), on_message, lambda _: None)  # type: ignore[arg-type,return-value]
         try:
-            await fleet.start(workers, asyncio.Event())
+            await fleet.launch(workers)
+            await fleet.start(asyncio.Event())
             await script(Announcer(fleet, lambda: workers), fleet, heard)
         finally:
             await fleet.kill()

@@ -37,7 +37,8 @@ def play(script: Callable[[Fleet, asyncio.Event], Awaitable[None]]) -> None:
 
 def test_all_start_and_stop_and_what_they_counted_is_kept() -> None:
     async def script(fleet: Fleet, stop: asyncio.Event) -> None:
-        await fleet.start(2, stop)
+        await fleet.launch(2)
+        await fleet.start(stop)
         assert fleet.not_ready() is None
         fleet.slots[0].stats = {"requests": 1, "active_connections": 2}
         assert (fleet.total("requests"), fleet.total("active_connections")) == (1, 2)
@@ -50,7 +51,8 @@ def test_all_start_and_stop_and_what_they_counted_is_kept() -> None:
 def test_a_replacement_serves_before_the_old_one_goes() -> None:
     async def script(fleet: Fleet, stop: asyncio.Event) -> None:
         leaving: list[int] = []
-        await fleet.start(2, stop)
+        await fleet.launch(2)
+        await fleet.start(stop)
         before = [slot.pid for slot in fleet.slots]
         await fleet.replace(3, 5, leaving.append)
         assert len(fleet.slots) == 3
@@ -66,7 +68,8 @@ def test_a_replacement_serves_before_the_old_one_goes() -> None:
 
 def test_workers_that_can_not_start_leave_the_others_alone() -> None:
     async def script(fleet: Fleet, stop: asyncio.Event) -> None:
-        await fleet.start(1, stop)
+        await fleet.launch(1)
+        await fleet.start(stop)
         before = fleet.slots[0].pid
         MODE[0] = "crash"
         with pytest.raises(StartFailed, match=r"worker 0 ends as soon as it starts \(exit code 3\)"):
@@ -80,7 +83,8 @@ def test_workers_that_can_not_start_leave_the_others_alone() -> None:
 def test_a_stop_while_starting_is_heard() -> None:
     async def script(fleet: Fleet, stop: asyncio.Event) -> None:
         stop.set()
-        await asyncio.wait_for(fleet.start(1, stop), 5)
+        await fleet.launch(1)
+        await asyncio.wait_for(fleet.start(stop), 5)
         await asyncio.wait_for(fleet.stop(60, asyncio.Event()), 5)
 
     play(script)
@@ -88,7 +92,8 @@ def test_a_stop_while_starting_is_heard() -> None:
 
 def test_silence_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     async def script(fleet: Fleet, stop: asyncio.Event) -> None:
-        await fleet.start(1, stop)
+        await fleet.launch(1)
+        await fleet.start(stop)
         fleet.slots[0].heard_at -= 60
         fleet.warn_of_silence()
         fleet.warn_of_silence()

@@ -13,9 +13,8 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded")
 JSON = ("Content-Type", "application/json")
 
 
-@pytest.fixture
-def served(gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]) -> Gateway:
-    echo = raw_upstream()
+@pytest.fixture(scope="module")
+def served(echo: RawUpstream, module_gateway: Callable[..., Gateway]) -> Gateway:
     upstream = {"nodes": {echo.address: 1}}
     header_only = {"response-rewrite": {"headers": {"set": {"X-Big": "yes"}}}}
     header_only["response-rewrite"]["_meta"] = {"filter": [["post_arg.size", ">", 10]]}  # type: ignore[assignment]
@@ -29,8 +28,8 @@ def served(gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstr
         {"id": "brings", "uri": "/brings", "plugins": {"key-auth": {}}, "upstream": upstream},
     ]
     consumers = [{"username": "jack", "plugins": {"key-auth": {"key": "k"}} | guard}]
-    log = {"http": {"access_log_format": "$route_id $status"}}
-    return gateway({"routes": routes, "consumers": consumers}, {"nginx_config": log})
+    log = {"http": {"access_log_format": "$route_id $status n=$arg_n;"}}
+    return module_gateway({"routes": routes, "consumers": consumers}, {"nginx_config": log})
 
 
 def post(served: Gateway, path: str, body: bytes, *headers: tuple[str, str]) -> Any:
@@ -39,25 +38,25 @@ def post(served: Gateway, path: str, body: bytes, *headers: tuple[str, str]) -> 
 
 
 def test_a_route_is_chosen_by_what_the_body_says(served: Gateway) -> None:
-    for body in (b"kind=b&x=1", b"kind=a"):
-        answer = post(served, "/by-body", body, FORM)
+    for number, body in enumerate((b"kind=b&x=1", b"kind=a")):
+        answer = post(served, f"/by-body?n={number}", body, FORM)
         assert answer.status == 200
         assert json.loads(answer.body)["body"] == body.decode()  # and goes on whole
-    post(served, "/by-body", b"", FORM)
-    post(served, "/elsewhere", b"kind=b", FORM)
-    routes = [line.split()[0] for line in served.access_log(4).splitlines()]
+    post(served, "/by-body?n=2", b"", FORM)
+    post(served, "/elsewhere?n=3", b"kind=b", FORM)
+    routes = [served.logged(f"n={number};").split()[0] for number in range(4)]
     assert routes == ["chosen", "other", "other", "other"]
 
 
 def test_a_body_that_comes_late_is_waited_for(served: Gateway) -> None:
     with served.client() as client:
-        client.send(b"POST /by-body HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n")
+        client.send(b"POST /by-body?n=late HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n")
         client.send(b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
         assert client.read_response(informational=True).status == 100
         client.send(b"5\r\nkind=\r\n")
         client.send(b"1\r\nb\r\n0\r\n\r\n")
         assert client.read_response().status == 200
-    assert served.access_log(1).split()[0] == "chosen"
+    assert served.logged("n=late;").split()[0] == "chosen"
 
 
 def test_a_guard_whose_filter_goes_by_the_body_guards(served: Gateway) -> None:

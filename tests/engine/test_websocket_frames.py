@@ -3,6 +3,7 @@
 import asyncio
 import random
 import struct
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -97,7 +98,10 @@ def route(id: str, address: str, **more: Any) -> dict[str, Any]:
 
 
 def play_raw(connection: RawConnection) -> None:
-    """A server that agrees to any WebSocket, greets as the path says, and goes on reading to the end."""
+    """A server that agrees to any WebSocket, greets as the path says, and goes on reading to the end.
+
+    It answers a close frame only at /polite.
+    """
     head = connection.read_head()
     lines = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if "/deflated" in head.target else ""
     connection.send(f"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n{lines}\r\n".encode())
@@ -105,6 +109,10 @@ def play_raw(connection: RawConnection) -> None:
         connection.send(build_frame(1, b"x", b"abcd"))
     elif "/greet" in head.target:
         connection.send(build_frame(1, b"hel", fin=False), build_frame(0, b"lo"))
+    if "/polite" in head.target:
+        while connection.read_some() and not said_goodbye(frames_of(connection)):
+            pass
+        connection.send(build_frame(8, frames_of(connection)[-1][2]))
     connection.read_to_end()
 
 
@@ -210,6 +218,10 @@ def frames_of(connection: RawConnection) -> list[tuple[int, bool, bytes]]:
     return found
 
 
+def said_goodbye(frames: list[tuple[int, bool, bytes]]) -> bool:
+    return bool(frames) and frames[-1][0] == 8
+
+
 def upstream_frames(raw: RawUpstream, until: Callable[[list[tuple[int, bool, bytes]]], bool]) -> Any:
     """Those of the latest connection, once `until` holds."""
     raw.wait_connections(1)
@@ -218,7 +230,7 @@ def upstream_frames(raw: RawUpstream, until: Callable[[list[tuple[int, bool, byt
         frames = frames_of(connection)
         if until(frames):
             return frames
-        asyncio.run(asyncio.sleep(0.02))
+        time.sleep(0.02)
     raise TimeoutError(f"only {frames_of(connection)}")
 
 
@@ -382,12 +394,22 @@ def test_frames_right_behind_the_handshake(served: Gateway, raw: RawUpstream) ->
         (b"\x82\xff" + (20 << 20).to_bytes(8, "big") + MASK, 1009),
     ],
 )
-@pytest.mark.parametrize("mode", ["raw-message", "raw-frame"])
-def test_clients_that_break_the_rules(mode: str, data: bytes, code: int, served: Gateway, raw: RawUpstream) -> None:
-    with RawSocket(served, f"/{mode}/x") as socket:
+@pytest.mark.parametrize("path", ["/raw-message/polite", "/raw-frame/polite"])
+def test_clients_that_break_the_rules(path: str, data: bytes, code: int, served: Gateway, raw: RawUpstream) -> None:
+    broken_rules(path, data, code, served, raw)
+
+
+@pytest.mark.parametrize("path", ["/raw-message/silent", "/raw-frame/silent"])
+def test_an_upstream_that_says_no_goodbye_holds_up_nobody(path: str, served: Gateway, raw: RawUpstream) -> None:
+    broken_rules(path, b"\xc1\x80abcd", 1002, served, raw)
+
+
+def broken_rules(path: str, data: bytes, code: int, served: Gateway, raw: RawUpstream) -> None:
+    """A client that sends `data` is told `code`, the upstream that it is over; then the connection ends."""
+    with RawSocket(served, path) as socket:
         socket.send(data)
         assert socket.read_close()[0] == code
-        frames = upstream_frames(raw, lambda frames: bool(frames) and frames[-1][0] == 8)
+        frames = upstream_frames(raw, said_goodbye)
         assert int.from_bytes(frames[-1][2][:2], "big") == (1009 if code == 1009 else 1001)
         socket.send(build_frame(8, code.to_bytes(2, "big"), MASK))
         assert socket.is_closed()
@@ -520,6 +542,6 @@ def test_a_client_that_vanishes_within_a_frame(mode: str, served: Gateway, raw: 
     for _ in range(500):
         if connection.sock.fileno() < 0:
             break
-        asyncio.run(asyncio.sleep(0.02))
+        time.sleep(0.02)
     assert connection.sock.fileno() < 0  # its script came to the end of the connection
     assert [payload for _, _, payload in frames_of(connection)] == []

@@ -118,11 +118,11 @@ def ask(port: int, line: str) -> str:
 
 @pytest.mark.parametrize("name", ALONE)
 def test_the_page_says_what_a_gateway_answers(
-    name: str, gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+    name: str, reloaded: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
 ) -> None:
     upstream = raw_upstream()
     examples = re.findall(r"```yaml\n(.*?)```", page(name), re.DOTALL)
-    serving = gateway(examples[0].replace("127.0.0.1:1980", upstream.address))
+    serving = reloaded(examples[0].replace("127.0.0.1:1980", upstream.address))
     for line, shown in dialogues(name):
         answer = ask(serving.port, line)
         for text in shown:

@@ -162,14 +162,14 @@ def test_over_a_real_connection(raw_upstream: Callable[..., RawUpstream]) -> Non
 @pytest.mark.parametrize("limit", [3, 8, 100_000])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_through_the_gateway(
-    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream], limit: int, chunked: bool
+    reloaded: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream], limit: int, chunked: bool
 ) -> None:
     """Bodies of every size pass unharmed while their beginning is held."""
     upstream, logs = raw_upstream(), raw_upstream()
     bodies = {"include_req_body": True, "max_req_body_bytes": limit, "include_resp_body": True}
     conf = {"uri": f"http://{logs.address}/", "batch_max_size": 1, **bodies}
     nodes = {"type": "roundrobin", "nodes": {upstream.address: 1}}
-    server = gateway({"routes": [{"id": "1", "uri": "/*", "plugins": {"http-logger": conf}, "upstream": nodes}]})
+    server = reloaded({"routes": [{"id": "1", "uri": "/*", "plugins": {"http-logger": conf}, "upstream": nodes}]})
     for size in (0, 1, 8, 5000, 300_000):
         body = b"0123456789abcdef" * (size // 16 + 1)
         sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body

@@ -178,7 +178,7 @@ def test_a_changed_method_keeps_connections_in_step(
     sent_as: str,
     length: str | None,
     body: bytes,
-    gateway: Callable[..., Gateway],
+    reloaded: Callable[..., Gateway],
     raw_upstream: Callable[..., RawUpstream],
 ) -> None:
     def play(connection: RawConnection) -> None:
@@ -192,7 +192,7 @@ def test_a_changed_method_keeps_connections_in_step(
 
     upstream = {"type": "roundrobin", "nodes": {raw_upstream(play).address: 1}}
     conf = {"proxy-rewrite": {"method": sent_as}}
-    serving = gateway({"routes": [{"id": "1", "uri": "/*", "plugins": conf, "upstream": upstream}]})
+    serving = reloaded({"routes": [{"id": "1", "uri": "/*", "plugins": conf, "upstream": upstream}]})
     with serving.client() as client:
         for _ in range(3):
             answer = client.request(asked, "/")

@@ -275,7 +275,7 @@ def test_served(
     head: bytes,
     pieces: list[bytes],
     body: bytes,
-    gateway: Callable[..., Gateway],
+    reloaded: Callable[..., Gateway],
     raw_upstream: Callable[..., RawUpstream],
 ) -> None:
     def play(connection: RawConnection) -> None:
@@ -289,7 +289,7 @@ def test_served(
     upstream = {"type": "roundrobin", "nodes": {raw_upstream(play).address: 1}}
     rule = {"id": "1", "plugins": {"response-rewrite": {"headers": {"X-Rule": "1"}}}}
     route = {"id": "1", "uri": "/*", "plugins": {"response-rewrite": conf}, "upstream": upstream}
-    serving = gateway({"routes": [route], "global_rules": [rule]})
+    serving = reloaded({"routes": [route], "global_rules": [rule]})
     with serving.client() as client:
         for method in ("GET", "HEAD", "GET"):
             answer = client.request(method, "/")
@@ -303,7 +303,7 @@ def test_served(
 
 
 def test_a_replaced_body_with_another_filter_behind_it_or_without_a_place(
-    gateway: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
+    reloaded: Callable[..., Gateway], raw_upstream: Callable[..., RawUpstream]
 ) -> None:
     """Two that change the body: its length isn't known beforehand. And statuses that have none."""
     upstream = {"nodes": {raw_upstream(answers(response(b"old"))).address: 1}}
@@ -317,7 +317,7 @@ def test_a_replaced_body_with_another_filter_behind_it_or_without_a_place(
         {"id": "1", "uri": "/*", "plugins": {"response-rewrite": {"body": "inner"}}, "upstream": upstream},
     ]
     rules = [{"id": "1", "plugins": {"response-rewrite": {"filters": [{"regex": "old", "replace": "outer"}]}}}]
-    serving = gateway({"routes": routes, "global_rules": rules})
+    serving = reloaded({"routes": routes, "global_rules": rules})
     with serving.client() as client:
         for _ in range(2):
             answer = client.request("GET", "/204")

@@ -1,4 +1,4 @@
-"""Who may use the Admin API: source addresses, keys, roles."""
+"""Where the Admin API is, and who may use it: source addresses, keys, roles."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from bascule.admin.answer import Answer, Refusal
 from bascule.admin.permit import Permit
 from bascule.model.admin_settings import Admin, AdminKey
+
+BASE = "/apisix/admin"
 
 
 class Access:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import orjson
 from aiohttp import web
 
-from bascule.admin.access import Access
+from bascule.admin.access import BASE, Access
 from bascule.admin.administration import Administration, Wish
 from bascule.admin.answer import Answer, Refusal, refuse
 from bascule.admin.permit import Permit
@@ -27,7 +27,6 @@ from bascule.store.keys import NESTED
 
 log = logging.getLogger("bascule.admin")
 
-BASE = "/apisix/admin"
 MAX_BODY = 1_572_864
 BODY_TIMEOUT_S = 60.0
 MANY = 200  # items of a list

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bascule.admin.access import BASE
 from bascule.admin.answer import Answer, refuse
-from bascule.admin.http import BASE, AdminRequest, Handler
+from bascule.admin.http import AdminRequest, Handler
 from bascule.admin.openapi_operations import OPERATIONS, Operation
 from bascule.admin.resource_kind import KINDS, ResourceKind
 from bascule.admin.schemas import Schemas

@@ -24,7 +24,8 @@ def run(config: Path | None, workers: str | None, strict: bool, take_over: int |
     # What is imported now stays; to walk it again and again would be a tenth of the start.
     gc.disable()
     # From here on: what they import needs the compiled modules.
-    from bascule.cli.composition import add_services, debug_key, make_parts
+    from bascule.cli.composition import debug_key, make_parts
+    from bascule.cli.services import add_services
     from bascule.control.acme.keeper import check as check_acme
     from bascule.control.discovery.types import check as check_discovery
     from bascule.control.fleet import StartFailed

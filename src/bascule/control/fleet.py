@@ -56,9 +56,13 @@ class Fleet:
 
     # ---- life
 
-    async def start(self, workers: int, stop: asyncio.Event) -> None:
-        """Until every worker serves, or `stop` is set. Raises StartFailed."""
+    async def launch(self, workers: int) -> None:
+        """Their processes have begun."""
         self.slots = [self._launch(worker_id) for worker_id in range(workers)]
+        await asyncio.sleep(0)
+
+    async def start(self, stop: asyncio.Event) -> None:
+        """Until every worker that was launched serves, or `stop` is set. Raises StartFailed."""
         stopped = asyncio.ensure_future(stop.wait())
         try:
             for slot in self.slots:

@@ -6,15 +6,20 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-from aiohttp import web
+from typing import TYPE_CHECKING
 
 from bascule.control.listening import ListenFailed
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 @dataclass(slots=True)
 class HttpService:
-    """`what` is named in errors ("the Admin API"); `name` and `path` in the ready line. Port 0 picks a free one."""
+    """`what` is named in errors ("the Admin API"); `name` and `path` in the ready line. Port 0 picks a free one.
+
+    aiohttp, and what `make_app` needs, are imported when it starts: workers come up meanwhile.
+    """
 
     name: str
     what: str
@@ -39,6 +44,8 @@ class HttpService:
         """Listens. Raises ListenFailed."""
         if self._socket is None:
             self._socket = _listen(self.ip, self.port, self.what)
+        from aiohttp import web
+
         # A copy, since the runner closes what it is given.
         listener = self._socket.dup()
         self._runner = web.AppRunner(self.make_app(), access_log=None, handle_signals=False, shutdown_timeout=1)

@@ -14,19 +14,15 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from aiohttp import ClientSession
 from pydantic import ValidationError
 
 from bascule.control.configuration import PackedChange
-from bascule.control.secret_managers.aws import Aws
 from bascule.control.secret_managers.files import FORM as FILE_FORM
 from bascule.control.secret_managers.files import Files, path_of
-from bascule.control.secret_managers.gcp import Gcp
 from bascule.control.secret_managers.manager import SecretFailure, SecretManager
-from bascule.control.secret_managers.vault import Vault
 from bascule.errors.sentences import sentences
 from bascule.model.change import Change
 from bascule.model.secret import MANAGERS, AwsSecret, GcpSecret, VaultSecret
@@ -39,6 +35,9 @@ from bascule.snapshot.references import (
     may_refer,
     secrets_in,
 )
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 log = logging.getLogger("bascule.secrets")
 
@@ -337,11 +336,20 @@ class SecretKeeper:
         except ValidationError as error:
             path, sentence = sentences(error, replaced.value, MANAGERS[kind])[0]
             raise SecretFailure(f"secrets/{id} can't be used: {path}: {sentence}") from None
+        # Imported once a manager is used: most gateways have none.
         if isinstance(conf, AwsSecret):
+            from bascule.control.secret_managers.aws import Aws
+
             return Aws(conf)
         if self._session is None:
+            from aiohttp import ClientSession
+
             self._session = ClientSession()
         if isinstance(conf, GcpSecret):
+            from bascule.control.secret_managers.gcp import Gcp
+
             return Gcp(conf, self._session)
         assert isinstance(conf, VaultSecret)
+        from bascule.control.secret_managers.vault import Vault
+
         return Vault(conf, self._session)

@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
 from pydantic import ValidationError
 
-from bascule.control.ocsp import OcspFailure, judge, question
 from bascule.model.change import Change
 from bascule.model.ssl import OcspStapling
 from bascule.snapshot.certificates import staple_key
 from bascule.snapshot.references import Resolve, Resolver
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 log = logging.getLogger("bascule.ocsp")
 
@@ -182,6 +183,9 @@ class Stapler:
                 task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, key: bytes, staple: _Staple) -> None:
+        # Imported at the first question, as aiohttp is: few gateways ask any, and all would start later for it.
+        from bascule.control.ocsp import OcspFailure
+
         try:
             async with self._free:
                 response, until = await self._fetch(staple)
@@ -208,6 +212,10 @@ class Stapler:
             self._woken.set()
 
     async def _fetch(self, staple: _Staple) -> tuple[bytes, datetime | None]:
+        from aiohttp import ClientError, ClientSession, ClientTimeout
+
+        from bascule.control.ocsp import OcspFailure, judge, question
+
         asked = question(staple.chain)
         if self._session is None:
             self._session = ClientSession(timeout=ClientTimeout(total=ANSWER_S))

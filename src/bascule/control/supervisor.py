@@ -27,7 +27,6 @@ from bascule.control.fleet import Fleet, StartFailed
 from bascule.control.gateway_metrics import set_gateway_metrics
 from bascule.control.handover import HandoverServer, Offer, Taker
 from bascule.control.health.keeper import HealthKeeper
-from bascule.control.http_endpoints import Exporter, StatusServer
 from bascule.control.http_service import HttpService
 from bascule.control.keeper import Keeper, left_behind
 from bascule.control.launch import Launch
@@ -193,9 +192,10 @@ class Supervisor:
                 )
             self._keeper.start()
             await self._load()
+            await self._fleet.launch(self.workers)
             if taker is None:
                 await self._start_services("status", "metrics", "control")
-            await self._fleet.start(self.workers, self._stop)
+            await self._fleet.start(self._stop)
             await self._judge()
             if taker is not None:
                 self._listening.close_retired()
@@ -321,16 +321,25 @@ class Supervisor:
 
     def _add_own_services(self) -> None:
         status = self.settings.apisix.status
-        make = StatusServer(self._not_ready, self.details).app
-        services = [HttpService("status", "the status server", make, status.ip, status.port, "/status")]
+        services = [HttpService("status", "the status server", self._status_app, status.ip, status.port, "/status")]
         exporter = self.settings.plugin_attr.prometheus
         if exporter.enable_export_server:
             address = exporter.export_addr
-            make = Exporter(exporter.export_uri, self.collect).app
+            path = exporter.export_uri
             services.append(
-                HttpService("metrics", "the metrics server", make, address.ip, address.port, exporter.export_uri)
+                HttpService("metrics", "the metrics server", self._metrics_app, address.ip, address.port, path)
             )
         self._estate.services = {service.name: service for service in services} | self._estate.services
+
+    def _status_app(self) -> Any:
+        from bascule.control.http_endpoints import StatusServer
+
+        return StatusServer(self._not_ready, self.details).app()
+
+    def _metrics_app(self) -> Any:
+        from bascule.control.http_endpoints import Exporter
+
+        return Exporter(self.settings.plugin_attr.prometheus.export_uri, self.collect).app()
 
     async def _judge(self) -> None:
         """In strict mode, any error of the configuration ends the start."""

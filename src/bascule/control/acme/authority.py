@@ -24,7 +24,8 @@ from josepy.jwa import ES256
 from josepy.jwk import JWK, JWKEC
 
 from bascule.control.acme.certificate_folder import CertificateFolder, Obtained, read_pair
-from bascule.control.acme.challenges import Challenge, pem_of
+from bascule.control.acme.challenge_certificate import pem_of
+from bascule.control.acme.challenges import Challenge
 from bascule.model.acme_settings import AcmeSection
 
 NETWORK_S = 30  # for one answer of the authority

@@ -14,8 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from bascule.store.durable_file import make_folder, replace_file
 
@@ -37,6 +35,9 @@ class Obtained:
 
 def read_pair(chain: str, key: str) -> Obtained:
     """Raises ValueError: not PEM text, or the key isn't the certificate's."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     leaf = x509.load_pem_x509_certificate(chain.encode())
     if load_pem_private_key(key.encode(), None).public_key() != leaf.public_key():
         raise ValueError("the key isn't the certificate's")

@@ -7,21 +7,14 @@ import ssl
 import unicodedata
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from aiohttp import (
-    ClientConnectorCertificateError,
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientResponseError,
-    ClientSession,
-    ClientTimeout,
-    DummyCookieJar,
-    TCPConnector,
-)
 from yarl import URL
+
+# Imported for good at the first request: most gateways have no registry, and aiohttp is a fifth of a start.
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession, ClientTimeout
 
 MAX_BYTES = 64 << 20
 MAX_LINE = 4 << 20
@@ -89,6 +82,8 @@ class Http:
         keepalive: bool = True,
     ) -> Answer:
         """The whole answer within total_s. User and password may stand in the URL. Raises DiscoveryFailure."""
+        from aiohttp import ClientError, ClientTimeout
+
         timeout = ClientTimeout(total=total_s, sock_connect=connect_s)
         try:
             async with self._request(url, method, params, headers, form, timeout, tls, keepalive) as answer:
@@ -110,6 +105,8 @@ class Http:
     ) -> AsyncIterator[bytes]:
         """The lines of an answer that goes on, until it ends. Raises DiscoveryFailure: HttpRefused if the status isn't
         200, CutShort if the answer breaks off or hasn't ended after most_s."""
+        from aiohttp import ClientError, ClientTimeout
+
         timeout = ClientTimeout(total=most_s, sock_connect=connect_s)
         begun = False
         try:
@@ -145,6 +142,8 @@ class Http:
         keepalive: bool,
     ) -> Any:
         if self._session is None:
+            from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+
             self._session = ClientSession(
                 connector=TCPConnector(limit=0, limit_per_host=PER_HOST, ttl_dns_cache=10),
                 cookie_jar=DummyCookieJar(),
@@ -220,6 +219,8 @@ async def _read(answer: ClientResponse, where: str) -> bytes:
 
 
 def _reason(error: Exception) -> str:
+    from aiohttp import ClientConnectorCertificateError, ClientConnectorError, ClientResponseError
+
     if isinstance(error, ClientConnectorCertificateError):
         return f"its certificate isn't trusted: {error.certificate_error}"
     if isinstance(error, ClientResponseError):
