@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.servers.gateway import BASCULE, Gateway
+from tests.cli import commands
+from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
 
 ROUTES = {
@@ -25,8 +26,7 @@ ROUTES = {
 
 
 def bascule(config: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [BASCULE, *args, "--config", str(config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return commands.run([*args, "--config", config.name], config.parent)
 
 
 def traditional(port: int, provider: str) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from bascule.cli.status import _duration, _outliers, _registries, _unhealthy, status
-from tests.servers.gateway import BASCULE, Gateway
+from tests.cli import commands
+from tests.servers.gateway import Gateway
 from tests.servers.ports import free_port
 from tests.servers.web import JsonServer
 
 
 def ask(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    argv = [BASCULE, "status", "--config", str(folder / "config.yaml"), *args]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    return commands.run(["status", "--config", "config.yaml", *args], folder)
 
 
 def test_a_gateway_that_is_well(gateway: Callable[..., Gateway]) -> None:

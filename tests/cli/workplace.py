@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.servers.gateway import BASCULE, Gateway, merged
+from tests.cli import commands
+from tests.servers.gateway import Gateway, merged
 from tests.servers.ports import free_port
 
 UPSTREAM = {"type": "chash", "key": "uri", "nodes": {"127.0.0.1:1": 1}}
@@ -28,10 +29,7 @@ class Workplace:
         self.folder = folder
 
     def run(self, *args: str, input: str = "") -> subprocess.CompletedProcess[str]:
-        command = [BASCULE, *args, "--config", "config.yaml"]
-        done = subprocess.run(
-            command, cwd=self.folder, input=input, capture_output=True, text=True, timeout=30, check=False
-        )
+        done = commands.run([*args, "--config", "config.yaml"], self.folder, input)
         assert "Traceback" not in done.stderr
         return done
 

@@ -134,7 +134,7 @@ def served(nodes: tuple[ActingNode, ActingNode], module_gateway: Callable[..., G
             "retries": 2,
             "retry_policy": {"on": [503], "backoff": {"base": 0.2, "jitter": 0}, "retry_after_max": 1},
         },
-        "hurried": {"nodes": two, "retry_policy": {"per_try_timeout": 0.3}},
+        "hurried": {"nodes": two, "retry_policy": {"per_try_timeout": 0.6}},
         "deadline": {"nodes": two, "retry_timeout": 0.5, "retry_policy": {"on": [503]}},
         "dead": {"nodes": dead, "retry_policy": {"on": ["connect"]}},
         "absent": {

@@ -32,7 +32,7 @@ def test_timers_are_in_order_and_in_time(loop: asyncio.AbstractEventLoop) -> Non
     started = time.monotonic()
     loop.run_until_complete(main())
     assert fired == [1, 2, 3]
-    assert 0.049 < time.monotonic() - started < 1
+    assert 0.049 < time.monotonic() - started < 10
 
 
 def test_a_timeout_cancels(loop: asyncio.AbstractEventLoop) -> None:
@@ -110,7 +110,7 @@ def test_threads_wake_the_loop(loop: asyncio.AbstractEventLoop) -> None:
 
     started = time.monotonic()
     assert loop.run_until_complete(main()) == 42
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 def test_a_subprocess(loop: asyncio.AbstractEventLoop) -> None:

@@ -21,13 +21,13 @@ def test_select_waits_no_longer_than_told(poller: Poller) -> None:
         started = time.monotonic()
         assert poller.select(timeout, ()) == []
         spent = time.monotonic() - started
-        assert max(0, timeout) <= spent < max(0, timeout) + 1
+        assert max(0, timeout) <= spent < max(0, timeout) + 10
 
 
 def test_select_comes_back_for_what_is_ready(poller: Poller) -> None:
     started = time.monotonic()
     assert poller.select(0, ["a callback"]) == []
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 def test_descriptors_of_others_are_level_triggered(poller: Poller) -> None:

@@ -249,7 +249,7 @@ def test_a_silent_connection_is_noticed(etcd_server: Callable[..., EtcdServer], 
                 began = time.monotonic()
                 with pytest.raises(StoreUnavailable):
                     await store.write([Put("routes/1", b"1")], ME)
-                assert time.monotonic() - began < 1
+                assert time.monotonic() - began < 3
             finally:
                 server.process.popen.send_signal(signal.SIGCONT)
             await trouble(store, False)
@@ -311,7 +311,7 @@ def test_a_node_begins_with_the_last_good_configuration(etcd_server: Callable[..
             ):
                 with pytest.raises(StoreUnavailable, match="connection refused"):
                     await call
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 3
             await in_thread(server.restart)
             server.delete("/apisix/routes/2")
             await watcher.until(lambda: len(watcher.known) == 1)

@@ -261,10 +261,12 @@ def test_keys_expire_within_a_second_and_say_why(tmp_path: Path) -> None:
             begin = time.monotonic()
             await store.write([Put(f"r/{number}", b"v", ttl_s=1) for number in range(2500)], ME)
             assert len((await anext(batches)).events) == 2500
+            written = time.monotonic()
             left = 2500
             while left:
                 left -= len((await anext(batches)).events)
-            assert 0.9 < time.monotonic() - begin < 2
+            assert time.monotonic() - begin > 0.9
+            assert time.monotonic() - written < 3
             steps = await store.history(prefix="r/2")
             assert {step.origin for step in steps[:-1]} == {Origin("ttl")}
             assert await check_history(store) == {}
