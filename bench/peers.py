@@ -3,7 +3,7 @@
 import json
 import os
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -310,16 +310,24 @@ def bascule_resources(site: Site, plugins: Mapping[str, Any] | None = None, *, s
 
 
 def start_bascule(
-    name: str, resources: Mapping[str, Any], directory: Path, cpus: str, *, tls_port: int = 0, **options: Any
+    name: str,
+    resources: Mapping[str, Any],
+    directory: Path,
+    cpus: str,
+    *,
+    tls_port: int = 0,
+    plugins: Sequence[str] = (),
+    **options: Any,
 ) -> Peer:
-    """The gateway with one worker; its supervisor counts too. `tls_port`: it serves TLS there."""
-    config = {
+    """The gateway with one worker; its supervisor counts too. `tls_port`: it serves TLS there. `plugins`: files."""
+    config: dict[str, Any] = {
+        "bascule": {"plugins": list(plugins)},
         "nginx_config": {
             "error_log_level": "warn",
             "worker_rlimit_nofile": 65536,
             "event": {"worker_connections": 32768},
             "http": {"enable_access_log": False, "keepalive_timeout": "600s", "keepalive_requests": 100_000_000},
-        }
+        },
     }
     if tls_port:
         config["apisix"] = {"ssl": {"enable": True, "listen": [{"ip": "127.0.0.1", "port": tls_port}]}}

@@ -34,6 +34,7 @@ NAMES = {
     "traefik": "Traefik",
     "caddy": "Caddy",
     "bascule + 3 plugins": "Bascule with 3 plugins",
+    "bascule + 3 of one's own": "Bascule with 3 of one's own",
     "bascule + frames": "Bascule with websocket-limit",
 }
 

@@ -19,6 +19,12 @@ PLUGINS = {
     "limit-count": {"count": 1_000_000_000, "time_window": 60, "key": "remote_addr"},
     "response-rewrite": {"headers": {"add": ["X-Bench: yes"]}},
 }
+OWN_FILE = str(Path(__file__).with_name("own_plugins.py"))
+OWN_PLUGINS = {
+    "own-auth": {},
+    "own-limit": {"count": 1_000_000_000, "time_window": 60},
+    "own-header": {"add": {"X-Bench": "yes"}},
+}
 
 
 @dataclass
@@ -86,17 +92,21 @@ def big(bench: Bench) -> dict[str, Any]:
 
 
 def plugins(bench: Bench) -> dict[str, Any]:
-    """Bascule with key-auth, limit-count and response-rewrite on every route, against plain nginx."""
+    """Bascule with key-auth, limit-count and response-rewrite on every route, and with three plugins of one's own that
+    do the same, against plain nginx."""
     with ExitStack() as stack:
         site = bench.upstream(stack, "plugins")
-        resources = bascule_resources(site, PLUGINS)
-        resources["consumers"] = [
-            {"username": f"user{number}", "plugins": {"key-auth": {"key": f"{API_KEY}{number or ''}"}}}
-            for number in range(100)
-        ]
-        gateway = start_bascule("bascule", resources, bench.folder("plugins/bascule"), GATEWAY_CPUS)
-        stack.callback(gateway.stop)
-        contenders = [("nginx", bench.start(stack, "plugins", "nginx", site)), ("bascule + 3 plugins", gateway)]
+        contenders = [("nginx", bench.start(stack, "plugins", "nginx", site))]
+        for name, chosen in (("bascule + 3 plugins", PLUGINS), ("bascule + 3 of one's own", OWN_PLUGINS)):
+            resources = bascule_resources(site, chosen)
+            resources["consumers"] = [
+                {"username": f"user{number}", "plugins": {next(iter(chosen)): {"key": f"{API_KEY}{number or ''}"}}}
+                for number in range(100)
+            ]
+            folder = bench.folder(f"plugins/{len(contenders)}")
+            gateway = start_bascule("bascule", resources, folder, GATEWAY_CPUS, plugins=[OWN_FILE])
+            stack.callback(gateway.stop)
+            contenders.append((name, gateway))
         for _, peer in contenders:
             check_same_job(peer, site)
         load = Load(bench.directory / "plugins", "load", site_requests("items?id=7"), [("apikey", API_KEY)])

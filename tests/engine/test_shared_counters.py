@@ -60,6 +60,25 @@ def tallies(table: SharedCounters, processes: int, work: Callable[..., Counter[A
     return total
 
 
+def test_a_window_counts_what_incr_does() -> None:
+    table = SharedCounters.create()
+    for size in (*range(20), 47, 48, 49, 255):
+        prefix = "ü" * (size // 3) + "p" * (size - size // 3)
+        window = table.window(prefix, 60)
+        for length in (*range(18), 230, 231, 232, 233, 240, 241, 500):
+            key = "k" * (length // 2) + "é" * (length - length // 2)
+            assert table.incr(prefix + key, 5, 60)[0] == 5
+            count, left_s = window.take(key)
+            assert (count, 55 < left_s <= 60) == (6, True)
+            assert table.incr(prefix + key, -6, 60)[0] == 0
+
+
+def test_a_windows_length() -> None:
+    table = SharedCounters.create()
+    assert 9e8 > table.window("long", 1e9).take("k")[1] > 2e8  # eight years at most
+    assert table.window("short", 0.0).take("k")[1] <= 0.001
+
+
 @pytest.mark.parametrize(
     ("size", "expected"),  # the reference implementation's vectors for SipHash-2-4 with 128 bits
     [(0, "a3817f04ba25a8e66df67214c7550293"), (8, "3b62a9ba6258f5610f83e264f31497b4")],

@@ -7,11 +7,12 @@ import pytest
 
 from tests.engine.hooked import plain, wait_log
 from tests.servers.gateway import Gateway
+from tests.servers.ports import free_port
 from tests.servers.raw import Message, RawClient, RawConnection, response
 from tests.servers.switchboard import Switchboard, body_of
 
 PLUGINS = """
-from bascule.plugin import Config, Plugin
+from bascule.plugin import AddHeaders, Config, Plugin, Response
 
 
 class Conf(Config):
@@ -65,7 +66,7 @@ class Filters(Plugin):
     Config = Conf
 
     def header_filter(self, request, response):
-        response.set_header("X-Filtered", "yes")
+        response.set_header("X-Filtered", response.header("X-Ahead") or "yes")
         if self.conf.mode == "status":
             response.status = 299
 
@@ -73,6 +74,30 @@ class Filters(Plugin):
         if self.conf.mode == "observe":
             return None
         return chunk.upper() + (b"!" if last else b"")
+
+
+class Ahead(Plugin):
+    name = "ahead"
+    priority = 200
+    Config = Conf
+
+    def access(self, request):
+        request.set_response_headers([("X-Up", "changed"), ("X-Ahead", 7)])
+        if self.conf.mode == "answers":
+            return Response(403, b"no", {"x-up": "mine"})
+
+
+class Constant(Plugin):
+    name = "constant"
+    priority = 50
+    Config = Conf
+
+    def header_filter(self, request, response):
+        raise AssertionError("another one was set")
+
+    def __init__(self, conf, host):
+        super().__init__(conf, host)
+        self.header_filter = AddHeaders([("X-Up", "constant"), ("X-Mine", 1)])
 
 
 class Fails(Plugin):
@@ -114,10 +139,42 @@ def served(board: Switchboard, module_gateway: Callable[..., Gateway]) -> Gatewa
         ("filters-status", "filters", "status"),
         ("observe", "filters", "observe"),
         ("body_filter", "fails", ""),
+        ("constant", "constant", ""),
+        ("ahead", "ahead", ""),
+        ("ahead-answers", "ahead", "answers"),
+        ("ahead-filters", "ahead", ""),
+        ("ahead-fails", "ahead", ""),
     ):
         routes.append(route(name, plugin, mode) | {"uri": f"/{name}"})
+    routes[-2]["plugins"] = {"ahead": {}, "filters": {"mode": "observe"}}
+    routes[-1]["upstream"] = {"nodes": {f"127.0.0.1:{free_port()}": 1}}
     config = {"bascule": {"plugins": ["mine.py"]}}
     return module_gateway({"routes": routes}, config, files={"mine.py": PLUGINS}, expected=("Traceback",))
+
+
+@pytest.mark.parametrize(("name", "status"), [("ahead", 200), ("ahead-answers", 403), ("ahead-filters", 200)])
+def test_headers_set_ahead_are_there_before_any_header_filter(
+    name: str, status: int, client: RawClient, board: Switchboard
+) -> None:
+    answering(board, f"/{name}", response(b"hello", headers=[("x-UP", "theirs"), ("X-Other", "stays")]))
+    for _ in range(2):
+        answer = client.request("GET", f"/{name}")
+        assert (answer.status, answer.header_values("x-up"), answer.header("x-ahead")) == (status, ["changed"], "7")
+        assert answer.header("x-filtered") == ("7" if name == "ahead-filters" else None)
+        assert answer.header("x-other") == ("stays" if status == 200 else None)
+        assert answer.body == (b"hello" if status == 200 else b"no")
+
+
+def test_a_header_filter_of_constants(client: RawClient, board: Switchboard) -> None:
+    answering(board, "/constant", response(b"hello", headers=[("x-UP", "theirs")]))
+    for _ in range(2):
+        answer = client.request("GET", "/constant")
+        assert (answer.header_values("x-up"), answer.header("x-mine")) == (["theirs", "constant"], "1")
+
+
+def test_headers_set_ahead_go_on_the_gateways_own_errors(client: RawClient) -> None:
+    answer = client.request("GET", "/ahead-fails")
+    assert (answer.status, answer.header("x-up"), answer.header("x-ahead")) == (502, "changed", "7")
 
 
 def answering(board: Switchboard, path: str, *parts: bytes, close: bool = False) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
-from bascule.plugin import Response
+from bascule.plugin import AddHeaders, Response
+from bascule.plugin.kit.testing import get
 
 HEAD = (
     b"HTTP/1.1 404 Not Found\r\nServer: x\r\nSet-Cookie: a=1\r\nX-Old: 1\r\nset-cookie: b=2\r\n"
@@ -80,6 +81,28 @@ def test_several_headers_at_once():
     assert (response.header_values("set-cookie"), response.header_values("x-new")) == (["c=3"], ["4"])
     with pytest.raises(ValueError, match="X-A"):
         response.add_headers([("X-A", "a\r\nb")])
+
+
+def test_headers_set_ahead():
+    request = get("/")
+    request.set_response_headers([("X-Old", "2"), ("X-New", 3)])
+    request.set_response_headers([("x-new", b"4")])
+    for response in (Response.from_bytes(HEAD), Response(200, headers={"x-old": "1"})):
+        response.take_headers(request)
+        assert (response.header_values("x-old"), response.header_values("x-new")) == (["2"], ["4"])
+    with pytest.raises(ValueError, match="X-A"):
+        request.set_response_headers([("X-A", "a\r\nb")])
+
+
+def test_constant_headers_as_a_header_filter():
+    add = AddHeaders([("X-Old", 2), ("X-New", "é")])
+    response = Response.from_bytes(HEAD)
+    add(get("/"), response)
+    response.set_header("x-new", 5)
+    assert (response.header_values("x-old"), response.header_values("x-new")) == (["1", "2"], ["5"])
+    assert repr(AddHeaders([("A", 1)])) == "AddHeaders([(b'A', b'1')])"
+    with pytest.raises(ValueError, match="Connection"):
+        AddHeaders({"Connection": "x"}.items())
 
 
 def test_detached_from_the_upstreams_head():

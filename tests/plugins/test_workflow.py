@@ -85,7 +85,10 @@ class SlowHost(MemoryHost):
 
 
 def test_a_limit_that_waits() -> None:
-    conf = rules(([["uri", "==", "/a"]], ["limit-conn", {"most": 1}]), (None, ["limit-count", LIMIT]))
+    conf = rules(
+        ([["uri", "==", "/a"]], ["limit-conn", {"most": 1}]),
+        (None, ["limit-count", {**LIMIT, "window_type": "sliding"}]),
+    )
     host = SlowHost()
     plugin = make(Workflow, conf, host)
     assert plugin.needs_task

@@ -39,6 +39,8 @@ def respond(x: Exchange, r: Response, source: cython.int) -> cython.int:
     x.response = r
     x.status = r.status
     x.state = X_ANSWERED
+    if x.request is not None and x.request.ahead is not None:
+        r.take_headers(x.request)
     if x.chain is not None and x.chain.needs_response:
         x.ensure()
         x.request.response = r

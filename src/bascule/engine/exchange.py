@@ -116,6 +116,9 @@ class Exchange:
             rq.head = self.req
             rq.exchange = self
             self.request = rq
+            rq.consumers = self.core.consumer_keys
+            if self.down is not None:
+                rq.peer = self.down.host_str
         if rq.route is None:
             rq.route = self.route
             rq.params = self.params

@@ -26,6 +26,7 @@ cdef class Core:
     cdef readonly object loop
     cdef readonly object tables
     cdef Router router
+    cdef dict consumer_keys             # plugin -> key -> ConsumerBinding; the tables' own
     cdef readonly object settings
     cdef public object log              # logging.Logger
     cdef Limits request_limits

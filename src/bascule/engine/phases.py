@@ -2,8 +2,11 @@
 # ruff: noqa: F821  (types and constants stand in the .pxd)
 """Running the hooks of a chain, phase by phase, and going on after one that waited for something."""
 
+from types import CoroutineType
+
 import cython
 from cython.cimports.bascule.engine.arrival import find_route
+from cython.cimports.bascule.engine.coroutine import PyIter_Send
 from cython.cimports.bascule.engine.ending import fail, respond
 from cython.cimports.bascule.engine.exchange import (
     P_ACCESS,
@@ -22,6 +25,8 @@ from cython.cimports.bascule.engine.tries import send_request
 from cython.cimports.bascule.net.poller import now_us
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.plugin.response import Response
+from cython.cimports.cpython.object import PyObject
+from cython.cimports.cpython.ref import Py_DECREF
 
 from bascule.engine.held_body import ClientGone
 from bascule.engine.pages import page
@@ -95,6 +100,8 @@ def run_steps(x: Exchange, steps: list, i: cython.int):
     step: Step
     rq: Request = x.request
     result: object
+    waits: cython.int
+    sent: cython.pointer(PyObject)
     n: cython.int = len(steps)
     while i < n:
         step = cython.cast(Step, steps[i])
@@ -113,16 +120,16 @@ def run_steps(x: Exchange, steps: list, i: cython.int):
                 if step.needs_task and hasattr(result, "send"):
                     suspended(x, step, i, result, None)
                     return SUSPENDED
-            if type(result) is not Response and hasattr(result, "send"):
-                try:
-                    first = result.send(None)
-                except StopIteration as done:
-                    result = done.value
-                    if result is None:
-                        continue
-                else:
-                    suspended(x, step, i, result, first)
+            if type(result) is CoroutineType or (type(result) is not Response and hasattr(result, "send")):
+                waits = PyIter_Send(result, None, cython.address(sent))
+                value = cython.cast(object, sent)
+                Py_DECREF(value)  # PyIter_Send gave one reference, `value` is another
+                if waits:
+                    suspended(x, step, i, result, value)
                     return SUSPENDED
+                if value is None:
+                    continue
+                result = value
             return settle(step, result)
         except Exception as error:
             return hook_failed(x, step.plugin, error)

@@ -242,6 +242,7 @@ class Engine(Core):
         """The tables to match against; call `tables_changed` after each apply."""
         self.tables = tables
         self.router = tables.router
+        self.consumer_keys = tables.consumer_keys
         self.tables_changed()
 
     def tables_changed(self) -> None:

@@ -47,6 +47,7 @@ from cython.cimports.bascule.engine.shared_memory import (
     unmap_shared,
 )
 from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.libc.string import memcpy
 
 MAGIC = b"bascule1"
 HEAD_BYTES = 256  # one bucket's size, so that every bucket begins at a multiple of 256
@@ -79,16 +80,17 @@ def sip_round(v):
     v[2] = (v[2] << 32) | (v[2] >> 32)
 
 
-def siphash(data, size, k0, k1, first, second):
-    """SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012, and their reference code's double width)."""
-    v = cython.declare(uint64_t[4])
-    m = cython.declare(uint64_t)
-    i = cython.declare(cython.Py_ssize_t, 0)
-    r = cython.declare(cython.int)
+def sip_begin(v, k0, k1):
     v[0] = k0 ^ SIP_0
     v[1] = k1 ^ SIP_1 ^ 0xEE
     v[2] = k0 ^ SIP_2
     v[3] = k1 ^ SIP_3
+
+
+def sip_words(v, data, size):
+    """The whole words of data; returns how many bytes they are."""
+    m = cython.declare(uint64_t)
+    i = cython.declare(cython.Py_ssize_t, 0)
     while i + 8 <= size:
         m = read_word(data + i)
         v[3] ^= m
@@ -96,12 +98,15 @@ def siphash(data, size, k0, k1, first, second):
         sip_round(v)
         v[0] ^= m
         i += 8
-    m = cython.cast(uint64_t, size) << 56
-    r = 0
-    while i < size:
-        m |= cython.cast(uint64_t, cython.cast(cython.uchar, data[i])) << r
-        i += 1
-        r += 8
+    return i
+
+
+def sip_end(v, data, rest, size, first, second):
+    """The rest of the data, less than a word; size: of all of it."""
+    m = cython.declare(uint64_t, cython.cast(uint64_t, size) << 56)
+    i = cython.declare(cython.Py_ssize_t)
+    for i in range(rest):
+        m |= cython.cast(uint64_t, cython.cast(cython.uchar, data[i])) << (8 * i)
     v[3] ^= m
     sip_round(v)
     sip_round(v)
@@ -118,6 +123,15 @@ def siphash(data, size, k0, k1, first, second):
     sip_round(v)
     sip_round(v)
     second[0] = v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def siphash(data, size, k0, k1, first, second):
+    """SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012, and their reference code's double width)."""
+    v = cython.declare(uint64_t[4])
+    done = cython.declare(cython.Py_ssize_t)
+    sip_begin(v, k0, k1)
+    done = sip_words(v, data, size)
+    sip_end(v, data + done, size - done, size, first, second)
 
 
 def keyed_hash(data: bytes, key: bytes) -> bytes:
@@ -162,6 +176,52 @@ def finish(bucket, lo, hi):
             break
     number = (number + 1) & 0x3FFFFFFF
     cas16(bucket, cython.address(header_lo), cython.address(header_hi), (number >> 12) << 6, number & 0xFFF)
+
+
+def in_ms(window_s):
+    if window_s >= 1.0e8:
+        return LONGEST_MS
+    return cython.cast(uint64_t, window_s * 1000.0) if window_s >= 0.001 else 1
+
+
+@cython.cclass
+class Window:
+    """See SharedCounters.window: the hash of the prefix is computed already, as far as its whole words go."""
+
+    def take(self, key):
+        """Counts one more for this key. Returns (count, seconds until its window ends)."""
+        v = cython.declare(uint64_t[4])
+        text = cython.declare(cython.char[256])
+        size = cython.declare(cython.Py_ssize_t)
+        data = cython.declare(cython.p_const_char, PyUnicode_AsUTF8AndSize(key, cython.address(size)))
+        done = cython.declare(cython.Py_ssize_t)
+        mark = cython.declare(uint64_t)
+        second = cython.declare(uint64_t)
+        end = cython.declare(uint64_t)
+        now = cython.declare(uint64_t, now_ms())
+        counters = cython.declare(SharedCounters, self.counters)
+        bucket = cython.declare(cython.pointer(uint64_t))
+        total = cython.declare(cython.longlong)
+        if size > 240:
+            bucket = counters.place(cython.address(mark), self.prefix + key)
+        else:
+            memcpy(v, self.v, 32)
+            memcpy(text, self.tail, 8)
+            memcpy(text + self.held, data, size)
+            size += self.held
+            done = sip_words(v, text, size)
+            size -= done
+            sip_end(
+                v,
+                text + done,
+                size,
+                self.prefix_size - self.held + done + size,
+                cython.address(mark),
+                cython.address(second),
+            )
+            bucket = counters.bucket(cython.address(mark), second)
+        total = counters.change(bucket, mark, 1, now, self.length, False, cython.address(end))
+        return total, (end - now) / 1000.0 if end > now else 0.0
 
 
 @cython.cclass
@@ -248,6 +308,10 @@ class SharedCounters:
         second = cython.declare(uint64_t)
         data = cython.declare(cython.p_const_char, PyUnicode_AsUTF8AndSize(key, cython.address(size)))
         siphash(data, size, self.k0, self.k1, mark, cython.address(second))
+        return self.bucket(mark, second)
+
+    def bucket(self, mark, second):
+        """Where a hash belongs; `mark` becomes the slot's."""
         mark[0] = (mark[0] >> 12) or 1  # 0 marks a slot that was never used
         return self.table + FIRST_BUCKET + (second & self.mask) * 32
 
@@ -326,13 +390,26 @@ class SharedCounters:
         mark = cython.declare(uint64_t)
         end = cython.declare(uint64_t)
         now = cython.declare(uint64_t, now_ms())
-        length = cython.declare(uint64_t, LONGEST_MS)
         bucket = cython.declare(cython.pointer(uint64_t), self.place(cython.address(mark), key))
         total = cython.declare(cython.longlong)
-        if window_s < 1.0e8:
-            length = cython.cast(uint64_t, window_s * 1000.0) if window_s >= 0.001 else 1
-        total = self.change(bucket, mark, amount, now, length, False, cython.address(end))
+        total = self.change(bucket, mark, amount, now, in_ms(window_s), False, cython.address(end))
         return total, (end - now) / 1000.0 if end > now else 0.0
+
+    def window(self, prefix, window_s):
+        """For many keys with one prefix: `.take(key)` is incr(prefix + key, 1, window_s), and costs less."""
+        window = cython.declare(Window, Window.__new__(Window))
+        size = cython.declare(cython.Py_ssize_t)
+        data = cython.declare(cython.p_const_char, PyUnicode_AsUTF8AndSize(prefix, cython.address(size)))
+        done = cython.declare(cython.Py_ssize_t)
+        window.counters = self
+        window.prefix = prefix
+        window.prefix_size = size
+        window.length = in_ms(window_s)
+        sip_begin(window.v, self.k0, self.k1)
+        done = sip_words(window.v, data, size)
+        window.held = cython.cast(cython.int, size - done)
+        memcpy(window.tail, data + done, window.held)
+        return window
 
     def add(self, key, delta):
         """Add to a count without a window, such as of requests under way; it is never less than 0. Returns the new

@@ -22,7 +22,7 @@ from cython.cimports.bascule.engine.plan import Step
 from cython.cimports.bascule.engine.request_body import body_sent_or_none
 from cython.cimports.bascule.engine.tries import retries_status, upstream_failed
 from cython.cimports.bascule.plugin.fields import field_name, field_value
-from cython.cimports.bascule.plugin.response import Response
+from cython.cimports.bascule.plugin.response import AddHeaders, Response
 from cython.cimports.bascule.wire.http1 import Parsed
 
 
@@ -49,7 +49,7 @@ def on_response_head(x: Exchange, p: cython.p_const_char, m: cython.pointer(Pars
         tell(x, m.status, 0, True)
     bodyless = x.head_request or m.status == 204 or m.status == 304
     x.filtering = False
-    if x.chain.needs_response or x.cookie is not None:
+    if x.chain.needs_response or x.cookie is not None or (x.request is not None and x.request.ahead is not None):
         x.ensure()
         x.resp.copy(p, m.head_len)
         x.resp_kept = True
@@ -61,6 +61,7 @@ def on_response_head(x: Exchange, p: cython.p_const_char, m: cython.pointer(Pars
         x.request.response = r
         if x.cookie is not None:
             r.added = [(b"Set-Cookie", x.cookie)]
+        r.take_headers(x.request)
         if not run_header_filters(x):
             return 0
         x.status = r.status
@@ -109,7 +110,10 @@ def run_header_filters(x: Exchange) -> cython.int:
         try:
             if step.filter is not None and not lets_pass(x, step):
                 continue
-            step.call(x.request, x.response)
+            if type(step.call) is AddHeaders:
+                cython.cast(AddHeaders, step.call).add_to(x.response)
+            else:
+                step.call(x.request, x.response)
         except Exception as error:
             if x.source == 2 and x.state != X_ANSWERED:
                 answer = hook_failed(x, step.plugin, error)

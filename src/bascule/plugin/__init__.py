@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from bascule.plugin.host import Host, HttpAnswer, HttpClientError
     from bascule.plugin.plugin import Config, Plugin
     from bascule.plugin.request import Request
-    from bascule.plugin.response import Response
+    from bascule.plugin.response import AddHeaders, Response
     from bascule.plugin.upstream import UpstreamHandle
 
 _PLACES = {
     "DROP": "frame",
+    "AddHeaders": "response",
     "BodyTooLarge": "exchange",
     "Close": "frame",
     "Config": "plugin",
@@ -34,6 +35,7 @@ _PLACES = {
 }
 __all__ = [
     "DROP",
+    "AddHeaders",
     "BodyTooLarge",
     "Close",
     "Config",

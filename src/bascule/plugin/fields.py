@@ -188,10 +188,10 @@ def is_among(added, name):
         if len(raw) != n:
             continue
         p = raw
-        k = 0
-        while k < n and (p[k] | 32) == (cython.cast(cython.int, ord(name[k])) | 32):
-            k += 1
-        if k == n:
+        k = n - 1  # from the end: names begin alike
+        while k >= 0 and (p[k] | 32) == (cython.cast(cython.int, ord(name[k])) | 32):
+            k -= 1
+        if k < 0:
             return True
     return False
 

@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Window(Protocol):
+    """Of SharedCounters."""
+
+    def take(self, key: str) -> tuple[int, float]: ...
+
+
 class SharedCounters(Protocol):
     """Counters that are exact across the workers of this machine."""
 
     def incr(self, key: str, amount: int, window_s: float) -> tuple[int, float]:
         """(value after adding, seconds until it starts anew): a fixed window that begins with its first use."""
+
+    def window(self, prefix: str, window_s: float) -> Window:
+        """For many keys with one prefix: `.take(key)` is `incr(prefix + key, 1, window_s)`, and costs less."""
 
     def get(self, key: str) -> int: ...
     def add(self, key: str, delta: int) -> int:

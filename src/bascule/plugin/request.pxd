@@ -21,7 +21,10 @@ cdef class Request:
     cdef object args_               # cache: parsed query (list)
     cdef object ctx_                # cache: scratch dict
     cdef object chosen              # UpstreamHandle that a plugin chose, or None: the route's upstream
+    cdef public object rate_limit   # what limit-count decided: (key or its parts, limit, remaining, s to its reset)
     cdef object posted_             # cache: (body, parsed document), see plugin/posted.py
+    cdef list ahead                 # [(name: bytes, value: bytes)] of set_response_headers
+    cdef unsigned long long ahead_lengths   # bits of the lengths of their names, modulo 64
     cdef str peer                   # exchange.remote_addr where the engine has it at hand, else None
     cdef dict consumers             # plugin -> key -> ConsumerBinding where the engine has it at hand, else None
     cdef public dict params         # uri_param_*

@@ -356,6 +356,20 @@ class Request:
 
     # --- the response
 
+    def set_response_headers(self, pairs):
+        """Response.set_headers for the response to come, whoever makes it, before any header_filter sees it: what is
+        known in rewrite, access or before_proxy already needs no header_filter."""
+        bit: cython.ulonglong
+        if self.ahead is None:
+            self.ahead = []
+        for name, value in pairs:
+            pair = (field_name(name), field_value(name, value))
+            bit = cython.cast(cython.ulonglong, 1) << (len(cython.cast(bytes, pair[0])) & 63)
+            if self.ahead_lengths & bit:
+                self.ahead = without_field(None, self.ahead, name)
+            self.ahead.append(pair)
+            self.ahead_lengths |= bit
+
     def buffer_response(self, size):
         """So many bytes of the response may wait for a slow client before the upstream is held up; 0: none."""
         self.exchange.buffer_response(size)

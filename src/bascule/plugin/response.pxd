@@ -1,4 +1,5 @@
 cimport cython
+from bascule.plugin.request cimport Request
 from bascule.wire.head cimport Head
 
 
@@ -17,6 +18,11 @@ cdef class Response:
     cdef unsigned long long lengths
     cdef bint measured
     cdef object find(self, str name)
+    cpdef take_headers(self, Request request)
     cdef int append(self, tuple pair) except -1
     cdef int place(self, str name, tuple pair) except -1
     cdef int measure(self) except -1
+
+cdef class AddHeaders:
+    cdef list pairs                 # [(name: bytes, value: bytes)]
+    cdef int add_to(self, Response response) except -1

@@ -12,7 +12,27 @@ from cython.cimports.bascule.plugin.fields import (
     forwarded_fields,
     without_field,
 )
+from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.wire.head import Head
+
+
+@cython.cclass
+class AddHeaders:
+    """A header_filter that adds the same headers to each response; a plugin's constructor sets it:
+    `self.header_filter = AddHeaders(pairs)`. The gateway does that by itself, without a call into Python."""
+
+    def __init__(self, pairs):
+        self.pairs = [(field_name(name), field_value(name, value)) for name, value in pairs]
+
+    def __call__(self, request, response):
+        self.add_to(response)
+
+    def add_to(self, response):
+        for pair in self.pairs:
+            response.append(pair)
+
+    def __repr__(self):
+        return f"AddHeaders({self.pairs!r})"
 
 
 class Response:
@@ -88,6 +108,20 @@ class Response:
         """add_header for several (name, value) at once."""
         for name, value in pairs:
             self.append((field_name(name), field_value(name, value)))
+
+    def take_headers(self, request):
+        """What plugins have set ahead by request.set_response_headers; the gateway does so before any header_filter."""
+        rq: Request = request
+        if rq.ahead is None:
+            return
+        if not self.measured:
+            self.measure()
+        if self.added is None and not self.lengths & rq.ahead_lengths:
+            self.added = rq.ahead.copy()
+            self.lengths |= rq.ahead_lengths
+            return
+        for pair in rq.ahead:
+            self.place(cython.cast(bytes, pair[0]).decode(), pair)
 
     def append(self, pair):
         if self.added is None:

@@ -63,11 +63,11 @@ def _of_consumer(attribute: str) -> Getter:
 
 def _rate_limiting_info(request: Request) -> str | None:
     """What limit-count decided, as JSON; made only when something asks for it."""
-    info = request.ctx.get("rate_limiting_info")
-    if info is None:
+    if request.rate_limit is None:
         return None
-    key, limit, remaining, reset_s = info[:4]
+    key, limit, remaining, reset_s = request.rate_limit
     names = ("rate_limiting_key", "rate_limiting_limit", "rate_limiting_remaining", "rate_limiting_reset")
+    key = "".join(key)  # of its parts
     return orjson.dumps(dict(zip(names, (key, limit, max(0, remaining), math.ceil(reset_s)), strict=True))).decode()
 
 

@@ -17,8 +17,6 @@ from bascule.plugin.kit.quota import DelayedQuota, FixedQuota, RedisFixedQuota, 
 from bascule.plugin.kit.redis import RedisConf, script_runner
 from bascule.plugin.kit.template import Template
 
-INFO = "rate_limiting_info"  # in request.ctx, for the variable of that name
-
 
 def _name(value: str) -> str:
     check_field(value)
@@ -100,6 +98,7 @@ class LimitCount(Plugin):
         scope = host.holder if conf.group is None else f"group/{conf.group}"
         self._limits = self._read_limits(f"limit-count/{scope}/{_version(conf)}/")
         self._slot = f"limit-count {host.holder}"
+        self._is_plain = False
         self._delayed: DelayedQuota | None = None
         sliding = conf.window_type == "sliding"
         if conf.policy == "local":
@@ -119,7 +118,9 @@ class LimitCount(Plugin):
         return self.conf.group
 
     def hooks(self) -> tuple[str, ...]:
-        return ("access", "header_filter") if self.conf.show_limit_quota_header else ("access",)
+        # The common case sets its headers ahead.
+        later = self.conf.show_limit_quota_header and not self._is_plain
+        return ("access", "header_filter") if later else ("access",)
 
     def close(self) -> None:
         if self._delayed is not None:
@@ -182,7 +183,7 @@ class LimitCount(Plugin):
         remaining, reset_s = taken
         ctx = request.ctx
         info = (limit, key, count, remaining, reset_s)
-        ctx[INFO] = (*info[1:], self)
+        request.rate_limit = info[1:]
         if limit.names is None:
             ctx[self._slot] = (info,)
         else:
@@ -196,44 +197,34 @@ class LimitCount(Plugin):
         if self.conf.rules is not None or not isinstance(self._quota, FixedQuota):
             return
         if isinstance(limit.allowed, int) and isinstance(limit.window_s, int):
-            self._incr = self.host.counters.incr
-            self._read_key, self._prefix, self._count, self._window_s = (
-                limit.read_key,
-                limit.prefix,
-                limit.allowed,
-                float(limit.window_s),
-            )
+            self._take = self.host.counters.window(limit.prefix, float(limit.window_s)).take
+            self._read_key, self._prefix, self._count = limit.read_key, limit.prefix, limit.allowed
             self._by_address = self.conf.key_type == "var" and self.conf.key == "remote_addr"
+            self._tells = self.conf.show_limit_quota_header
             self._read_metadata = self.host.metadata
             self._named_by: Any = self  # the metadata that the header names were read from; not yet
             self.access = self._access_plain  # type: ignore[method-assign]
-            self.header_filter = self._header_filter_plain  # type: ignore[method-assign]
+            self._is_plain = True
 
     def _access_plain(self, request: Request) -> Response | None:
-        key = self._prefix + (request.remote_addr if self._by_address else self._read_key(request))  # type: ignore[operator]
-        used, reset_s = self._incr(key, 1, self._window_s)
+        key = request.remote_addr if self._by_address else self._read_key(request)
+        used, reset_s = self._take(key)  # type: ignore[arg-type]
         remaining = self._count - used
-        request.ctx[INFO] = (key, self._count, remaining, reset_s, self)
-        return None if remaining >= 0 else rejection(self.conf)
-
-    def _header_filter_plain(self, request: Request, response: Response) -> None:
-        info = request.ctx.get(INFO)
-        # None: a plugin before this one answered. Another instance's: that one ran later and has the last word.
-        if info is None or info[4] is not self:
-            return
-        metadata = self._read_metadata()
-        if metadata is not self._named_by:
-            limit_name, self._remaining_name, self._reset_name = self._metadata_names()
-            self._limit_header = (limit_name, b"%d" % self._count)
-            self._named_by = metadata
-        remaining = info[2]
-        response.set_headers(
-            (
-                self._limit_header,
-                (self._remaining_name, remaining if remaining > 0 else b"0"),
-                (self._reset_name, int(info[3] + 0.999)),
+        request.rate_limit = (self._prefix, key), self._count, remaining, reset_s  # type: ignore[assignment]
+        if self._tells:
+            metadata = self._read_metadata()
+            if metadata is not self._named_by:
+                limit_name, self._remaining_name, self._reset_name = self._metadata_names()
+                self._limit_header = (limit_name, b"%d" % self._count)
+                self._named_by = metadata
+            request.set_response_headers(
+                (
+                    self._limit_header,
+                    (self._remaining_name, remaining if remaining > 0 else b"0"),
+                    (self._reset_name, int(reset_s + 0.999)),
+                )
             )
-        )
+        return None if remaining >= 0 else rejection(self.conf)
 
     # --- answers
 

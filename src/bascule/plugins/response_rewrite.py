@@ -16,7 +16,7 @@ from bascule.plugin.kit.header_edits import FlatIsSet, HeaderEdits, HeaderName, 
 from bascule.plugin.kit.substitution import Substitution
 from bascule.plugin.plugin import Config, Plugin
 from bascule.plugin.request import Request
-from bascule.plugin.response import Response
+from bascule.plugin.response import AddHeaders, Response
 
 HeaderLine = Annotated[str, StringConstraints(pattern=r"^[^:]+:[^:]*[^/]$")]
 
@@ -133,12 +133,9 @@ class ResponseRewrite(Plugin):
             self.headers = HeaderEdits(add, set_, conf.headers.remove or ())
         untouched = conf.status_code is None and self.body is None and not self.filters
         if untouched and self.vars is None and self.headers is not None and self.headers.constant:
+            # The common case: nothing but headers with fixed values.
             self._adds, self._sets = self.headers.constant_adds, self.headers.constant_sets
-            self.header_filter = self._constants if self._sets else self._constant_adds  # type: ignore[method-assign]
-
-    def _constant_adds(self, request: Request, response: Response) -> None:
-        """The common case: nothing but headers with fixed values."""
-        response.add_headers(self._adds)
+            self.header_filter = self._constants if self._sets else AddHeaders(self._adds)  # type: ignore[method-assign]
 
     def _constants(self, request: Request, response: Response) -> None:
         response.add_headers(self._adds)

@@ -30,7 +30,10 @@ def _refuse(*_: Any, **__: Any) -> NoReturn:
 class _Idle:
     """Counters and a client that a constructor may take methods of, and that can't be used."""
 
-    incr = get = add = request = copy = staticmethod(_refuse)
+    incr = get = add = take = request = copy = staticmethod(_refuse)
+
+    def window(self, prefix: str, window_s: float) -> _Idle:
+        return self
 
 
 _IDLE = _Idle()

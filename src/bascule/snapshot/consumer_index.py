@@ -22,6 +22,11 @@ class ConsumerIndex:
         self._claims: dict[Claimant, dict[Key, ConsumerBinding]] = {}
         self._waiting: dict[Key, list[Claimant]] = {}  # only keys claimed more than once, without the owner
 
+    @property
+    def keys(self) -> dict[str, dict[str, ConsumerBinding]]:
+        """By plugin and key; to be read only. It stays the same object."""
+        return self._by_key
+
     def find(self, plugin: str, key: str) -> ConsumerBinding | None:
         found = self._by_key.get(plugin)
         return None if found is None else found.get(key)

@@ -59,8 +59,19 @@ def is_in(p: cython.p_const_char, c: cython.int) -> cython.bint:
 @cython.exceptval(check=False)
 def same(p: cython.p_const_char, lower: cython.p_const_char, n: cython.int) -> cython.bint:
     """Case-insensitive comparison with a lower-case literal of letters, digits and '-'; p holds no control bytes."""
-    i: cython.int
+    i: cython.int = 0
     bad: cython.int = 0
+    word: uint64_t
+    wanted: uint64_t
+    if n >= 8:  # eight at a time, the last eight once more where they overlap
+        while True:
+            memcpy(cython.address(word), p + i, 8)
+            memcpy(cython.address(wanted), lower + i, 8)
+            if (word | BLANKS) != wanted:
+                return False
+            if i == n - 8:
+                return True
+            i = i + 8 if i + 16 <= n else n - 8
     for i in range(n):
         bad |= (p[i] | 0x20) ^ lower[i]
     return bad == 0

@@ -20,6 +20,16 @@ T = TypeVar("T")
 START_S = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 
 
+@dataclass(frozen=True)
+class MemoryWindow:
+    counters: MemoryCounters
+    prefix: str
+    window_s: float
+
+    def take(self, key: str) -> tuple[int, float]:
+        return self.counters.incr(self.prefix + key, 1, self.window_s)
+
+
 @dataclass
 class MemoryCounters:
     """SharedCounters on the host's clock."""
@@ -34,6 +44,9 @@ class MemoryCounters:
             value, end = 0, now + window_s
         self.values[key] = (value + amount, end)
         return value + amount, end - now
+
+    def window(self, prefix: str, window_s: float) -> MemoryWindow:
+        return MemoryWindow(self, prefix, window_s)
 
     def get(self, key: str) -> int:
         value, end = self.values.get(key, (0, 0.0))

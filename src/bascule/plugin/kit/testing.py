@@ -244,6 +244,7 @@ class _Run(NamedTuple):
         trailers: list[tuple[str, str]] | None,
     ) -> Result:
         self.request.response = response
+        response.take_headers(self.request)
         for _, hook in self.hooks("header_filter"):
             hook(self.request, response)
         # The last chunk is told to be the last only when the end is known: as an upstream's often comes, by itself.
