@@ -64,6 +64,12 @@ def test_each_server_has_folders_of_its_own(agents):
     play(of(first, second), script)
 
 
+def test_whom_a_server_concerns(agents):
+    made = of(*agents)(host())
+    first, second = (Service("consul_kv", f"{agent.url}/v1/kv/upstreams/web/") for agent in agents)
+    assert (made.concerns(agents[0].url, first), made.concerns(agents[0].url, second)) == (True, False)
+
+
 def test_garbage_is_a_failure(agents):
     agents[0].raw = b"{}"
 

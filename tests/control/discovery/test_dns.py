@@ -185,6 +185,10 @@ def test_servers_of_a_resolv_conf(tmp_path):
     made = Dns(DnsConfig(resolv_conf="resolv.conf"), host(tmp_path))
     assert made._asked().nameservers == ["127.0.0.1"]
     assert made._asked().use_search_by_default
+    assert made._asked() is made._asked()
+    (tmp_path / "new").write_text("nameserver 127.0.0.2\n")
+    (tmp_path / "new").replace(tmp_path / "resolv.conf")
+    assert made._asked().nameservers == ["127.0.0.2"]
 
     async def script(told):
         assert "no name server can be asked" in await told.failure()

@@ -311,5 +311,8 @@ def test_names_of_services():
     assert several.fault(Service("kubernetes", "first/ns/a:80")) is None
     assert several.fault(Service("kubernetes", "ns/a:80")) == "must have the form ID/NAMESPACE/NAME:PORT"
     assert several.fault(Service("kubernetes", "other/ns/a:80")) == 'there is no cluster with the id "other"'
+    assert several.concerns("first", Service("kubernetes", "first/ns/a:80"))
+    assert not several.concerns("second", Service("kubernetes", "first/ns/a:80"))
+    assert one.concerns("", Service("kubernetes", "ns/a:80"))
     assert several.shown()[0]["client"] == {"token": "***"}
     assert one.shown()["service"]["schema"] == "https"

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from math import lcm
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -73,6 +74,7 @@ class Dns(Discovery[DnsConfig]):
     def __init__(self, conf: DnsConfig, host: Host) -> None:
         super().__init__(conf, host)
         self._resolver: Any = None
+        self._stamp: tuple[int, int] | None = None  # of the resolv_conf that it was made of
         self._last: dict[str, str] = {}
 
     def fault(self, service: Service) -> str | None:
@@ -178,7 +180,8 @@ class Dns(Discovery[DnsConfig]):
         import dns.asyncresolver
         import dns.exception
 
-        if self._resolver is None:
+        stamp = None if self.conf.servers is not None else _stamp(self.host.home / (self.conf.resolv_conf or ""))
+        if self._resolver is None or stamp != self._stamp:
             try:
                 if self.conf.servers is not None:
                     made = dns.asyncresolver.Resolver(configure=False)
@@ -190,5 +193,13 @@ class Dns(Discovery[DnsConfig]):
             except dns.exception.DNSException as error:
                 raise DiscoveryFailure(f"no name server can be asked: {error}") from None
             made.lifetime = TIMEOUT_S
-            self._resolver = made
+            self._resolver, self._stamp = made, stamp
         return self._resolver
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
