@@ -43,6 +43,14 @@ def test_causes_and_statuses() -> None:
     assert not any(plan().takes_status(code) for code in range(700))
 
 
+def test_methods_of_hedges_are_their_own() -> None:
+    one = plan(methods=["GET", "POST"], hedge={"delay": 1})
+    repeated = {code for code in range(16) if one.repeats(code)}
+    hedged = {code for code in range(16) if one.hedges(code)}
+    assert (len(repeated), len(hedged), len(repeated & hedged)) == (2, 3, 1)  # GET and POST; GET, HEAD and OPTIONS
+    assert not any(plan().hedges(code) for code in range(16))
+
+
 def test_the_budget_is_a_share_of_the_last_ten_seconds() -> None:
     one = plan(budget={"percent": 20, "min_per_second": 0})
     now = 100 * S

@@ -12,6 +12,10 @@ def test_defaults():
     backoff = RetryPolicy.model_validate({"backoff": {}}).backoff
     assert backoff is not None
     assert (backoff.base, backoff.max, backoff.jitter) == (0.025, 1, 0.5)
+    assert policy.hedge is None
+    hedge = RetryPolicy.model_validate({"hedge": {"delay": 0.1}}).hedge
+    assert hedge is not None
+    assert (hedge.max, hedge.methods) == (1, ("GET", "HEAD", "OPTIONS"))
 
 
 @pytest.mark.parametrize(
@@ -20,6 +24,7 @@ def test_defaults():
         {"on": [503]},
         {"on": ["malformed", 429, 502], "methods": ["POST"], "budget": {"percent": 0, "min_per_second": 0}},
         {"backoff": {"base": 1, "max": 5, "jitter": 0}, "per_try_timeout": 0.5, "retry_after_max": 0},
+        {"hedge": {"delay": 0.05, "max": 2, "methods": ["GET", "POST"]}},
     ],
 )
 def test_accepted(told, value):
@@ -41,6 +46,11 @@ def test_accepted(told, value):
         ({"per_try_timeout": 0}, "$.per_try_timeout"),
         ({"retry_after_max": -1}, "$.retry_after_max"),
         ({"retries": 3}, "$.retries"),
+        ({"hedge": {}}, "$.hedge.delay"),
+        ({"hedge": {"delay": 0}}, "$.hedge.delay"),
+        ({"hedge": {"delay": 1, "max": 0}}, "$.hedge.max"),
+        ({"hedge": {"delay": 1, "max": 9}}, "$.hedge.max"),
+        ({"hedge": {"delay": 1, "percentile": 95}}, "$.hedge.percentile"),
     ],
 )
 def test_refused(told, value, path):

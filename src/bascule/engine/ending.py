@@ -12,6 +12,7 @@ from cython.cimports.bascule.engine.exchange import (
     Exchange,
     source_name,
 )
+from cython.cimports.bascule.engine.hedge import dismiss
 from cython.cimports.bascule.engine.outcome import drop_upstream, leave
 from cython.cimports.bascule.engine.parties import Core, Downstream, Upstream
 from cython.cimports.bascule.engine.phases import lets_pass
@@ -35,6 +36,8 @@ def respond(x: Exchange, r: Response, source: cython.int) -> cython.int:
     x.source = source
     r.source = source_name(source)
     drop_upstream(x)
+    if x.rivals is not None:
+        dismiss(x)
     x.held_want = -1
     x.response = r
     x.status = r.status
@@ -110,6 +113,8 @@ def finish(x: Exchange) -> cython.int:
             u.release()
         else:
             u.cancel()
+    if x.rivals is not None:
+        dismiss(x)
     if x.state == X_TUNNEL:
         others: set = x.core.tunnels[x.route.id]
         others.discard(x)

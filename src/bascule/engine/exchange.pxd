@@ -104,6 +104,9 @@ cdef class Exchange:
     cdef bint told                      # observers know how this try went
     cdef bint awaits                    # counts as waiting for the node to answer, see Endpoint.awaited
     cdef object pause                   # _Pause before the next try, or None
+    cdef Exchange lead                  # of a rival (engine/hedge.py): whose further try it is; None: it is no rival
+    cdef list rivals                    # further tries under way, or None
+    cdef int hedges                     # so many have begun
     cdef Handle timer                   # TryTimer, kept for the next exchange; None: none was needed yet
     # response
     cdef int body_mode

@@ -90,6 +90,8 @@ class Exchange:
         self.cookie = None
         self.no_pool = False
         self.pause = None
+        self.rivals = None
+        self.hedges = 0
         self.body_mode = BODY_NONE
         self.response_done = False
         self.ahead = 0

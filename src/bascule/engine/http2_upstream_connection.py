@@ -6,6 +6,7 @@ import cython
 from cython.cimports.bascule.engine.endpoint import UpstreamPlan
 from cython.cimports.bascule.engine.exchange import Exchange
 from cython.cimports.bascule.engine.failure import F_CLOSED, F_CONNECT, F_MALFORMED, F_READ_TIMEOUT, F_SEND_TIMEOUT
+from cython.cimports.bascule.engine.hedge import winner
 from cython.cimports.bascule.engine.http2_upstream import S_BODY, Http2Carrier, Http2Upstream, said
 from cython.cimports.bascule.engine.upstream_response import on_response_head
 from cython.cimports.bascule.net import cnet
@@ -268,6 +269,11 @@ class Http2UpstreamConnection(Http2Carrier):
             u.arm(u.plan.read_ms)
             return x.down.interim(self.head, m)
         u.state = S_BODY
+        if x.lead is not None:
+            x = winner(x, m)
+            if x is None:
+                return 0
+            m = cython.address(x.resp.m)
         if not on_response_head(x, self.head, m):
             return 0
         if x.gathered is None:

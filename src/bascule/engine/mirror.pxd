@@ -1,6 +1,6 @@
 from bascule.engine.endpoint cimport UpstreamPlan
 from bascule.engine.exchange cimport Exchange
-from bascule.engine.parties cimport Core, Downstream, Tee
+from bascule.engine.parties cimport Core, StandIn, Tee
 
 # Where copies of requests go.
 cdef class Mirror:
@@ -22,7 +22,7 @@ cdef class BodyTee(Tee):
     cdef object gathered            # bytearray
 
 # The client's side of a copy: nobody.
-cdef class Nobody(Downstream):
+cdef class Nobody(StandIn):
     cdef Mirror mirror
     cdef Exchange x
     cdef long long dropped

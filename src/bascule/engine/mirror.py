@@ -8,11 +8,10 @@ import cython
 from cython.cimports.bascule.engine.ending import client_gone, finish
 from cython.cimports.bascule.engine.exchange import X_DONE, X_NEW, Exchange, fresh
 from cython.cimports.bascule.engine.node_choice import attempt
-from cython.cimports.bascule.engine.parties import Core, Downstream, Tee
+from cython.cimports.bascule.engine.parties import Core, StandIn, Tee
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.http1 import Parsed
-from cython.cimports.libc.string import memcpy
 
 from bascule.engine.plan import ChainPlan
 from bascule.snapshot.chain import Chain
@@ -69,7 +68,6 @@ class Mirror:
         y: Exchange
         rq: Request = x.request
         own: Request = Request.__new__(Request)
-        down: Downstream = x.down
         nobody: Nobody = Nobody()
         m: cython.pointer(Parsed) = cython.address(x.req.m)
         if self.under_way >= self.most:
@@ -79,16 +77,7 @@ class Mirror:
             self.plan = self.make_plan()
             self.generation = core.generation
         nobody.mirror = self
-        nobody.poller = core.poller
-        memcpy(nobody.host_text, down.host_text, down.host_len)
-        nobody.host_len = down.host_len
-        nobody.host_str = down.host_str
-        nobody.peer_port = down.peer_port
-        nobody.local_port = down.local_port
-        nobody.is_unix = down.is_unix
-        nobody.proxied = down.proxied
-        nobody.secure = down.secure
-        nobody.takes_chunks = True
+        nobody.stand_for(x.down)
         y = fresh(core)
         y.req.m = m[0]
         y.req.copy(x.req.data, m.head_len)
@@ -159,28 +148,13 @@ class BodyTee(Tee):
 
 
 @cython.cclass
-class Nobody(Downstream):
+class Nobody(StandIn):
     def __repr__(self):
         return f"<nobody at {self.x!r}>"
 
     @cython.cfunc
     def on_failure(self) -> cython.int:
         return self.abort()
-
-    @cython.cfunc
-    def interim(self, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
-        return 0
-
-    @cython.cfunc
-    def begin_response(
-        self,
-        x: Exchange,
-        p: cython.p_const_char,
-        m: cython.pointer(Parsed),
-        body: cython.p_const_char,
-        n: cython.Py_ssize_t,
-    ) -> cython.int:
-        return 0
 
     @cython.cfunc
     def data(self, x: Exchange, p: cython.p_const_char, n: cython.Py_ssize_t) -> cython.int:
@@ -190,24 +164,12 @@ class Nobody(Downstream):
         return 0
 
     @cython.cfunc
-    def end(self, x: Exchange) -> cython.int:
-        return 0
-
-    @cython.cfunc
     def answer(self, x: Exchange, r: Response) -> cython.int:
         return finish(x)
 
     @cython.cfunc
-    def resume(self) -> cython.int:
-        return 0
-
-    @cython.cfunc
     def abort(self) -> cython.int:
         return 0 if self.x is None else client_gone(self.x)
-
-    @cython.cfunc
-    def more_body(self, x: Exchange) -> cython.int:
-        return 0
 
     @cython.cfunc
     def finished(self, x: Exchange) -> cython.int:
@@ -218,6 +180,3 @@ class Nobody(Downstream):
         else:
             self.mirror.told("answered", None)
         return 0
-
-    def server_address(self) -> str:
-        return ""

@@ -46,6 +46,16 @@ def tell(x: Exchange, status: cython.int, reason: cython.int, sent: cython.bint)
 
 
 @cython.cfunc
+def tell_failure(x: Exchange, reason: cython.int, begun: cython.bint) -> cython.int:
+    """Observers and the guard of the nodes hear that the try failed; `begun`: there was a connection to try it on."""
+    if len(x.upstream.observers):
+        tell(x, 0, reason, begun)
+    if x.upstream.guard is None or not x.upstream.guard.asked_for:
+        x.core.guards.failed(x.upstream, x.node, reason, 1.0 if begun else 0.0)
+    return 0
+
+
+@cython.cfunc
 def tell_cut(x: Exchange, reason: cython.int) -> cython.int:
     """Observers hear that the response was cut whose head they know: `cut(plan, node_index, reason)`."""
     for observer in x.upstream.observers:

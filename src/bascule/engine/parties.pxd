@@ -3,6 +3,7 @@ from bascule.net.stream cimport Stream
 # exchange.pxd and parties.pxd name each other's classes, so each declares its own before it reads the other.
 cdef class Core
 cdef class Downstream(Stream)
+cdef class StandIn(Downstream)
 cdef class Tee
 cdef class Upstream(Stream)
 cdef class Relay(Handle)
@@ -81,6 +82,7 @@ cdef class Core:
     cdef ChainPlan global_plan(self)
     cdef int record(self, Exchange x)     # access log and counters of a finished exchange
     cdef int resolve(self, Endpoint e, Exchange x)
+    cdef int count_hedge(self, str result)      # won, lost, failed, over budget
     cdef int count_retry(self, str cause)       # connect, timeout, reset, malformed, status, stale, over budget
     cdef Relay relay_of(self, Exchange x)
     cdef object shed(self, int kind)      # of a class: the answer for a new request, None: it is served
@@ -111,6 +113,10 @@ cdef class Downstream(Stream):
     cdef int abort(self)                                              # close at once, truncated
     cdef int tunnel(self, Exchange x, const char* p, Parsed* m)       # a 101 head, then bytes both ways
     cdef int more_body(self, Exchange x)                              # a plugin waits for body bytes
+
+# The client's side of an exchange that has no client of its own: what it is told goes nowhere.
+cdef class StandIn(Downstream):
+    cdef int stand_for(self, Downstream down)                         # looks to upstreams like this one
 
 # Who takes a copy of a request body as it comes.
 cdef class Tee:

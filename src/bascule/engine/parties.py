@@ -10,6 +10,7 @@ from cython.cimports.bascule.net.poller import Handle
 from cython.cimports.bascule.net.stream import Stream
 from cython.cimports.bascule.plugin.response import Response
 from cython.cimports.bascule.wire.http1 import Parsed
+from cython.cimports.libc.string import memcpy
 
 
 @cython.cclass
@@ -55,6 +56,10 @@ class Core:
 
     @cython.cfunc
     def resolve(self, e: Endpoint, x: Exchange) -> cython.int:
+        raise NotImplementedError
+
+    @cython.cfunc
+    def count_hedge(self, result: str) -> cython.int:
         raise NotImplementedError
 
     @cython.cfunc
@@ -123,6 +128,53 @@ class Downstream(Stream):
 
     def server_address(self) -> str:
         raise NotImplementedError
+
+
+@cython.cclass
+class StandIn(Downstream):
+    @cython.cfunc
+    def stand_for(self, down: Downstream) -> cython.int:
+        self.poller = down.poller
+        memcpy(self.host_text, down.host_text, down.host_len)
+        self.host_len = down.host_len
+        self.host_str = down.host_str
+        self.peer_port = down.peer_port
+        self.local_port = down.local_port
+        self.is_unix = down.is_unix
+        self.proxied = down.proxied
+        self.secure = down.secure
+        self.takes_chunks = True
+        return 0
+
+    @cython.cfunc
+    def interim(self, p: cython.p_const_char, m: cython.pointer(Parsed)) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def begin_response(
+        self,
+        x: Exchange,
+        p: cython.p_const_char,
+        m: cython.pointer(Parsed),
+        body: cython.p_const_char,
+        n: cython.Py_ssize_t,
+    ) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def end(self, x: Exchange) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def resume(self) -> cython.int:
+        return 0
+
+    @cython.cfunc
+    def more_body(self, x: Exchange) -> cython.int:
+        return 0
+
+    def server_address(self) -> str:
+        return ""
 
 
 @cython.cclass

@@ -14,8 +14,6 @@ from cython.cimports.libc.string import memcpy
 
 from bascule.engine.held_body import HeldBody
 
-REPLAY_LIMIT = cython.declare(cython.int, 131072)  # body bytes kept for a retry while no response has begun
-
 
 @cython.cfunc
 @cython.exceptval(check=False)

@@ -16,10 +16,14 @@ cdef class RetryPlan:
     cdef double most_s
     cdef double jitter
     cdef int per_try_ms             # 0: no limit of its own
+    cdef int hedge_ms               # before a further try goes along with the first; 0: none does
+    cdef int most_hedges
+    cdef unsigned int hedged        # bit per method (M_*) whose requests may be hedged
     cdef double retry_after_s       # the longest Retry-After that is waited for; < 0: it isn't looked at
     cpdef bint takes(self, int reason)
     cpdef bint takes_status(self, int status)
     cpdef bint repeats(self, int method)
+    cpdef bint hedges(self, int method)
     cpdef int count(self, long long now)
     cpdef bint grant(self, long long now)
     cpdef double wait(self, int n)

@@ -59,6 +59,14 @@ def cause_of(reason: int) -> str:
     return _NAMES[reason]
 
 
+@cython.cfunc
+def bits_of(methods: tuple) -> cython.uint:
+    bits: cython.uint = 0
+    for method in methods:
+        bits |= 1 << cython.cast(cython.uint, _METHODS[method])
+    return bits
+
+
 def retry_after(head: bytes) -> float:
     """Seconds that the Retry-After of a response head asks for; 0: it has none that makes sense."""
     for line in head.split(b"\r\n")[1:]:
@@ -87,8 +95,7 @@ class RetryPlan:
             else:
                 for reason in _CAUSES[entry]:
                     self.causes |= 1 << cython.cast(cython.uint, reason)
-        for method in policy.methods:
-            self.methods |= 1 << cython.cast(cython.uint, _METHODS[method])
+        self.methods = bits_of(policy.methods)
         self.share = policy.budget.percent / 100
         self.least = policy.budget.min_per_second
         if policy.backoff is not None:
@@ -97,6 +104,10 @@ class RetryPlan:
             self.jitter = policy.backoff.jitter
         if policy.per_try_timeout is not None:
             self.per_try_ms = max(1, int(policy.per_try_timeout * 1000))
+        if policy.hedge is not None:
+            self.hedge_ms = max(1, int(policy.hedge.delay * 1000))
+            self.most_hedges = policy.hedge.max
+            self.hedged = bits_of(policy.hedge.methods)
         self.retry_after_s = -1 if policy.retry_after_max is None else policy.retry_after_max
 
     @cython.ccall
@@ -112,6 +123,11 @@ class RetryPlan:
     def repeats(self, method: cython.int) -> cython.bint:
         """Whether a request with this method may be sent again after bytes of it went out."""
         return (self.methods >> method) & 1
+
+    @cython.ccall
+    def hedges(self, method: cython.int) -> cython.bint:
+        """Whether a request with this method may be on its way to two nodes at the same time."""
+        return (self.hedged >> method) & 1
 
     @cython.cfunc
     @cython.exceptval(check=False)

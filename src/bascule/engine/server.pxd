@@ -37,6 +37,7 @@ cdef class Engine(Core):
     cdef LoadShedder shedder        # None: load isn't shed
     cdef object tls_failures        # counter by reason
     cdef object retry_causes        # a counter, by cause
+    cdef object hedge_results
     cdef object http2_failures      # a counter, by reason
     cdef dict staples               # key of a certificate -> OCSP response
     cdef int staple(self, object ssl)

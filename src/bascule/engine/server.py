@@ -212,6 +212,11 @@ class Engine(Core):
         self.retry_causes = metrics.counter(
             "bascule_retries", "Requests sent once more to an upstream, or not for want of budget", ("cause",)
         )
+        self.hedge_results = metrics.counter(
+            "bascule_hedges",
+            "Further tries of requests that were under way, and those not made for want of budget",
+            ("result",),
+        )
         self.http2_failures = metrics.counter("bascule_http2_failures", "What HTTP/2 clients did wrong", ("reason",))
         self.tls_server = TlsServer(
             self.identity,
@@ -317,6 +322,11 @@ class Engine(Core):
     @cython.cfunc
     def count_failure(self, reason: str) -> cython.int:
         self.tls_failures.child((reason,)).inc()
+        return 0
+
+    @cython.cfunc
+    def count_hedge(self, result: str) -> cython.int:
+        self.hedge_results.child((result,)).inc()
         return 0
 
     @cython.cfunc

@@ -15,13 +15,14 @@ from cython.cimports.bascule.engine.failure import (
     F_SEND_TIMEOUT,
 )
 from cython.cimports.bascule.engine.forward import build_request
+from cython.cimports.bascule.engine.hedge import give_way, hedge, may_hedge, rival_failed
 from cython.cimports.bascule.engine.node_choice import attempt
-from cython.cimports.bascule.engine.outcome import drop_upstream, heard, note_try, tell, tell_cut
+from cython.cimports.bascule.engine.outcome import drop_upstream, heard, note_try, tell, tell_cut, tell_failure
 from cython.cimports.bascule.engine.parties import Core, Upstream
 from cython.cimports.bascule.engine.request_body import pass_body, upstream_deaf
 from cython.cimports.bascule.engine.retry import RetryPlan
 from cython.cimports.bascule.engine.upgrade import plain_handshake
-from cython.cimports.bascule.net.poller import Handle, now_us
+from cython.cimports.bascule.net.poller import TICK_US, Handle, now_us
 from cython.cimports.bascule.plugin.request import Request
 from cython.cimports.bascule.wire.http1 import M_DELETE, M_GET, M_HEAD, M_OPTIONS, M_PUT, M_TRACE, Parsed
 
@@ -31,6 +32,7 @@ from bascule.engine.retry import cause_of, retry_after
 IDEMPOTENT = cython.declare(
     cython.uint, 1 << M_GET | 1 << M_HEAD | 1 << M_PUT | 1 << M_DELETE | 1 << M_OPTIONS | 1 << M_TRACE
 )
+NEVER = cython.declare(cython.longlong, 1 << 62)
 
 
 @cython.cfunc
@@ -79,8 +81,8 @@ def send_request(x: Exchange) -> cython.int:
                 return 0
             x.body_sent = True
     u.begin(x)
-    if x.upstream.retry is not None and x.upstream.retry.per_try_ms:
-        time_try(x)
+    if x.upstream.retry is not None and x.lead is None:
+        time_try(x, core.poller.now)
     if x.has_body and not x.body_sent and x.down is not None:
         x.down.resume()
     return 0
@@ -105,6 +107,8 @@ def upstream_failed(x: Exchange, reason: cython.int, detail: str) -> cython.int:
     repeats: cython.bint
     again: cython.bint
     status: cython.int
+    if x.lead is not None:
+        return rival_failed(x, reason, detail)
     if x.state == X_DONE or x.down is None:
         return 0
     retry = x.upstream.retry
@@ -128,7 +132,13 @@ def upstream_failed(x: Exchange, reason: cython.int, detail: str) -> cython.int:
         x.gathered = None
         if len(x.upstream.observers):
             tell_cut(x, reason)
-    status = 504 if reason == F_CONNECT_TIMEOUT or reason == F_READ_TIMEOUT or reason == F_SEND_TIMEOUT else 502
+    status = status_of(reason)
+    if x.rivals is not None:
+        if not stale:
+            tell_failure(x, reason, u is not None)
+        note_try(x, str(status))
+        core.log.warning("upstream %s: %s; the other try goes on", x.address_text(), detail)
+        return give_way(x)
     again = may_replay(x) and x.state != X_ANSWERED
     if again and stale and (repeats or unsent):
         # RFC 9112, section 9.3.1: a pooled connection that closed before it answered; once more on a fresh one.
@@ -144,10 +154,7 @@ def upstream_failed(x: Exchange, reason: cython.int, detail: str) -> cython.int:
         x.held_offset = 0
         core.log.warning("upstream %s: %s; trying another address", x.endpoint.host, detail)
         return send_request(x)
-    if len(x.upstream.observers):
-        tell(x, 0, reason, u is not None)
-    if x.upstream.guard is None or not x.upstream.guard.asked_for:
-        core.guards.failed(x.upstream, x.node, reason, 0.0 if u is None else 1.0)
+    tell_failure(x, reason, u is not None)
     if again and (repeats or unsent) and x.left > 0 and (silent if retry is None else retry.takes(reason)):
         if retry is None or retry.grant(core.poller.now):
             note_try(x, str(status))
@@ -205,6 +212,15 @@ def retries_status(x: Exchange, p: cython.p_const_char, m: cython.pointer(Parsed
     retry: RetryPlan = x.upstream.retry
     now: cython.longlong = core.poller.now
     wait_s: cython.double = 0
+    if x.rivals is not None:
+        if len(x.upstream.observers) or x.probing:
+            tell(x, m.status, 0, True)
+        note_try(x, str(m.status))
+        if x.awaits:
+            heard(x)
+        drop_upstream(x)
+        give_way(x)
+        return True
     if x.left <= 0 or not retry.repeats(x.req.m.method) or not may_replay(x):
         return False
     if retry.retry_after_s >= 0 and (m.status == 429 or m.status == 503):
@@ -228,28 +244,40 @@ def retries_status(x: Exchange, p: cython.p_const_char, m: cython.pointer(Parsed
 
 
 @cython.cfunc
-def time_try(x: Exchange) -> cython.int:
-    """Begins the time limit of a single try."""
+@cython.exceptval(check=False)
+def status_of(reason: cython.int) -> cython.int:
+    """That a client gets when a request failed so."""
+    return 504 if reason == F_CONNECT_TIMEOUT or reason == F_READ_TIMEOUT or reason == F_SEND_TIMEOUT else 502
+
+
+@cython.cfunc
+def time_try(x: Exchange, since: cython.longlong) -> cython.int:
+    """Begins the time limit of a single try, and the time before another one goes along with it."""
     timer: TryTimer = cython.cast(TryTimer, x.timer)
+    retry: RetryPlan = x.upstream.retry
+    hedges: cython.bint = retry.hedge_ms != 0 and may_hedge(x)
+    if not hedges and not retry.per_try_ms:
+        if timer is not None:
+            x.core.poller.disarm(timer)
+        return 0
     if timer is None:
         timer = TryTimer()
         timer.poller = x.core.poller
         timer.x = x
         x.timer = timer
     timer.sending = False
-    x.core.poller.arm(timer, x.upstream.retry.per_try_ms)
-    return 0
+    timer.ends = since + 1000 * cython.cast(cython.longlong, retry.per_try_ms) if retry.per_try_ms else NEVER
+    timer.hedge_at = x.core.poller.now + 1000 * cython.cast(cython.longlong, retry.hedge_ms) if hedges else NEVER
+    return timer.wait()
 
 
 @cython.cfunc
 def try_timed_out(x: Exchange) -> cython.int:
     u: Upstream = x.up
     timer: TryTimer = cython.cast(TryTimer, x.timer)
-    if x.state != X_SENT or u is None:
-        return 0
     if not u.connecting and x.has_body and (timer.sending or not x.body_sent):
         # The client is, or was, still sending, for which its own time limit holds.
-        time_try(x)
+        time_try(x, x.core.poller.now)
         timer.sending = not x.body_sent
         return 0
     return upstream_failed(
@@ -280,5 +308,25 @@ class _Pause:
 @cython.cclass
 class TryTimer(Handle):
     @cython.cfunc
+    def wait(self) -> cython.int:
+        """For what comes first."""
+        due: cython.longlong = self.hedge_at if self.hedge_at < self.ends else self.ends
+        if due != NEVER:
+            # The wheel adds up to two ticks, so as never to be early; on_timeout looks at the time itself.
+            self.poller.arm(self, cython.cast(cython.long, (due - self.poller.now - TICK_US) // 1000))
+        return 0
+
+    @cython.cfunc
     def on_timeout(self) -> cython.int:
-        return try_timed_out(self.x)
+        x: Exchange = self.x
+        now: cython.longlong = self.poller.now
+        if x.state != X_SENT or x.up is None:
+            return 0
+        if now >= self.ends:
+            return try_timed_out(x)
+        if now >= self.hedge_at:
+            self.hedge_at = NEVER
+            hedge(x)
+            if may_hedge(x):
+                self.hedge_at = now + 1000 * cython.cast(cython.longlong, x.upstream.retry.hedge_ms)
+        return self.wait()

@@ -17,6 +17,7 @@ from cython.cimports.bascule.engine.failure import (
     F_READ_TIMEOUT,
     F_SEND_TIMEOUT,
 )
+from cython.cimports.bascule.engine.hedge import winner
 from cython.cimports.bascule.engine.outcome import drop_upstream
 from cython.cimports.bascule.engine.parties import Downstream, Upstream
 from cython.cimports.bascule.engine.tries import upstream_failed
@@ -197,10 +198,14 @@ class Http1Upstream(Upstream):
             if self.rlen:
                 self.rlen += cython.cast(cython.int, n)
                 k = self.feed(self.rbuf, self.rlen)
+                if x.lead is not None and self.x is x.lead:  # it was a rival, and has won
+                    x = self.x
                 if self.fd >= 0 and self.x is x:
                     self.consume(k)
             else:
                 k = self.feed(self.core.scratch, n)
+                if x.lead is not None and self.x is x.lead:
+                    x = self.x
                 if self.fd >= 0 and k < n and self.x is x and self.stash(self.core.scratch + k, n - k) < 0:
                     return self.ended(True)
             if down.broken:
@@ -254,6 +259,8 @@ class Http1Upstream(Upstream):
         while k < n and self.fd >= 0 and self.x is x:
             if self.state == U_HEAD:
                 r = self.feed_head(p + k, n - k)
+                if x.lead is not None and self.x is x.lead:
+                    x = self.x
             elif self.state == U_TUNNEL:
                 down = x.down
                 if x.relay is not None:
@@ -299,6 +306,11 @@ class Http1Upstream(Upstream):
                 return 0
             return self.feed_upgrade(p, m, cython.cast(cython.int, r))
         self.keep = not m.close and self.plan.keep and (m.minor == 1 or m.keep_alive)
+        if x.lead is not None:
+            x = winner(x, m)
+            if x is None:
+                return 0
+            m = cython.address(x.resp.m)
         if not on_response_head(x, p, m):
             return 0
         b = n - r

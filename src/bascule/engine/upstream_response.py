@@ -15,6 +15,7 @@ from cython.cimports.bascule.engine.exchange import (
     Exchange,
 )
 from cython.cimports.bascule.engine.failure import F_MALFORMED
+from cython.cimports.bascule.engine.hedge import dismiss
 from cython.cimports.bascule.engine.outcome import drop_upstream, heard, leave, tell
 from cython.cimports.bascule.engine.parties import Downstream, Upstream
 from cython.cimports.bascule.engine.phases import hook_failed, lets_pass
@@ -39,6 +40,8 @@ def on_response_head(x: Exchange, p: cython.p_const_char, m: cython.pointer(Pars
         return 0
     if x.upstream.retry is not None and x.upstream.retry.takes_status(m.status) and retries_status(x, p, m):
         return 0
+    if x.rivals is not None:
+        dismiss(x)
     if x.awaits:
         heard(x)
     x.t_head = x.core.poller.now

@@ -15,6 +15,7 @@ Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 NotNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 CAUSES: tuple[Cause, ...] = ("connect", "timeout", "reset")
 IDEMPOTENT: tuple[Method, ...] = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
+SAFE: tuple[Method, ...] = ("GET", "HEAD", "OPTIONS")
 
 
 class RetryBudget(Model):
@@ -34,6 +35,15 @@ class Backoff(Model):
     jitter: Share = 0.5
 
 
+class Hedge(Model):
+    """A request without a response header after `delay` seconds goes to another node as well, up to `max` further
+    ones, `delay` apart; the first answer counts. `methods`: those whose requests may be under way twice."""
+
+    delay: Seconds
+    max: Annotated[int, Strict(), Field(ge=1, le=8)] = 1
+    methods: Methods = SAFE
+
+
 class RetryPolicy(Model):
     """`methods`: those that may be sent again after some of the request went out."""
 
@@ -42,4 +52,5 @@ class RetryPolicy(Model):
     budget: RetryBudget = RetryBudget()
     backoff: Backoff | None = None
     per_try_timeout: Seconds | None = None
+    hedge: Hedge | None = None
     retry_after_max: NotNegative | None = None  # None: Retry-After isn't looked at
