@@ -160,7 +160,7 @@ def share(table: LoadTable, kept: dict[str, Any]) -> bool:
 
 def test_rows_that_a_killed_process_was_about_to_take_are_free_again() -> None:
     table = LoadTable.create(rows=4)
-    one, killed = Peer(table), Peer(table)
+    one, killed = Peer(LoadTable, table.fd), Peer(LoadTable, table.fd)
     try:
         assert [peer.do(column) for peer in (one, killed)] == [0, 1]
         killed.do(leave_busy)
