@@ -105,3 +105,10 @@ def test_frozen():
         listed.weight = 2
     with pytest.raises(AttributeError):
         mapped.weight = 2
+
+
+def test_both_forms_are_dumped_alike():
+    listed = Holder.model_validate({"nodes": [{"host": "a", "port": 1, "weight": 2}]})
+    mapped = Holder.model_validate({"nodes": {"a:1": 2}})
+    node = {"host": "a", "port": 1, "weight": 2, "priority": 0, "metadata": None}
+    assert listed.model_dump() == mapped.model_dump() == {"nodes": [node]}

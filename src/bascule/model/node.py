@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PlainSerializer, Strict, Tag
 
 from bascule.errors.apisix_text import MatchesAny
 from bascule.errors.fault import INVALID
@@ -137,11 +137,19 @@ def _as_list(value: Any) -> tuple[NodeConf | MapNode, ...]:
     return tuple([MapNode(host, port, weight) for (host, port, _), weight in value.items()])
 
 
+def _dumped(nodes: tuple[NodeConf | MapNode, ...] | None) -> list[dict[str, Any]] | None:
+    """Both kinds of nodes alike."""
+    if nodes is None:
+        return None
+    return [node._asdict() if isinstance(node, MapNode) else node.model_dump() for node in nodes]
+
+
 Address = Annotated[str, Strict(), AfterValidator(_split)]
 Nodes = Annotated[
     Annotated[dict[Address, Weight], Tag("map")] | Annotated[tuple[NodeConf, ...], Tag("list")],
     Discriminator(_form),
     BeforeValidator(_map_or_list),
     AfterValidator(_as_list),
+    PlainSerializer(_dumped),
     MatchesAny,
 ]
