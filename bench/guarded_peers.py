@@ -8,17 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bench.peers import BIN, Peer, start_bascule
+from bench import envoy as envoy_config
+from bench.peers import BIN, Peer, start_bascule, start_peer
 from tests.servers.ports import free_port
-from tests.servers.process import ServerProcess
-
-
-def _start(name: str, argv: list[str], directory: Path, port: int) -> Peer:
-    process = ServerProcess(argv, directory / "output.log", cwd=directory)
-    process.wait_connectable(port)
-    return Peer(name, port, process)
 
 
 def nginx(nodes: Sequence[int], directory: Path) -> Peer:
@@ -41,7 +33,7 @@ http {{
     server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://pool; }} }}
 }}
 """)
-    return _start("nginx", ["/usr/sbin/nginx", "-p", str(directory), "-c", str(conf)], directory, port)
+    return start_peer("nginx", ["/usr/sbin/nginx", "-p", str(directory), "-c", str(conf)], directory, port)
 
 
 def haproxy(nodes: Sequence[int], directory: Path) -> Peer:
@@ -70,14 +62,11 @@ backend pool
     balance roundrobin
     option httpchk GET /health
 {servers}""")
-    return _start("haproxy", ["/usr/sbin/haproxy", "-db", "-f", str(conf)], directory, port)
+    return start_peer("haproxy", ["/usr/sbin/haproxy", "-db", "-f", str(conf)], directory, port)
 
 
 def envoy(nodes: Sequence[int], directory: Path) -> Peer:
     port = free_port()
-
-    def address(number: int) -> dict[str, Any]:
-        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
 
     def route(match: dict[str, Any], retry_on: str) -> dict[str, Any]:
         policy = {
@@ -88,7 +77,7 @@ def envoy(nodes: Sequence[int], directory: Path) -> Peer:
                 {
                     "name": "envoy.retry_host_predicates.previous_hosts",
                     "typed_config": {
-                        "@type": f"{types}.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                        "@type": f"{envoy_config.TYPES}.retry.host.previous_hosts.v3.PreviousHostsPredicate",
                     },
                 }
             ],
@@ -96,40 +85,15 @@ def envoy(nodes: Sequence[int], directory: Path) -> Peer:
         }
         return {"match": match, "route": {"cluster": "pool", "timeout": "5s", "retry_policy": policy}}
 
-    types = "type.googleapis.com/envoy.extensions"
     post = {"prefix": "/", "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
-    manager = {
-        "@type": f"{types}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "main",
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [
-                        route(post, "connect-failure,refused-stream"),
-                        route({"prefix": "/"}, "connect-failure,refused-stream,reset,5xx"),
-                    ],
-                }
-            ],
-        },
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{types}.filters.http.router.v3.Router"},
-            }
-        ],
-    }
-    cluster: dict[str, Any] = {
-        "name": "pool",
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "lb_policy": "ROUND_ROBIN",
-        "load_assignment": {
-            "cluster_name": "pool",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(number)}} for number in nodes]}],
-        },
-        "health_checks": [
+    routes = [
+        route(post, "connect-failure,refused-stream"),
+        route({"prefix": "/"}, "connect-failure,refused-stream,reset,5xx"),
+    ]
+    cluster = envoy_config.cluster(
+        [{"endpoint": {"address": envoy_config.address(number)}} for number in nodes],
+        connect_timeout="1s",
+        health_checks=[
             {
                 "timeout": "1s",
                 "interval": "1s",
@@ -139,7 +103,7 @@ def envoy(nodes: Sequence[int], directory: Path) -> Peer:
                 "http_health_check": {"path": "/health"},
             }
         ],
-        "outlier_detection": {
+        outlier_detection={
             "consecutive_5xx": 3,
             "consecutive_gateway_failure": 3,
             "enforcing_consecutive_gateway_failure": 100,
@@ -147,23 +111,10 @@ def envoy(nodes: Sequence[int], directory: Path) -> Peer:
             "base_ejection_time": "5s",
             "max_ejection_percent": 50,
         },
-    }
-    config = {
-        "static_resources": {
-            "listeners": [
-                {
-                    "name": "main",
-                    "address": address(port),
-                    "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-                }
-            ],
-            "clusters": [cluster],
-        }
-    }
-    conf = directory / "envoy.yaml"
-    conf.write_text(yaml.safe_dump(config))
-    argv = [str(BIN / "envoy"), "-c", str(conf), "--concurrency", "1", "--base-id", str(port), "-l", "error"]
-    return _start("envoy", argv, directory, port)
+    )
+    manager = envoy_config.manager({"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]})
+    argv = envoy_config.command(BIN / "envoy", directory, port, manager, cluster, "error")
+    return start_peer("envoy", argv, directory, port)
 
 
 CHECKS = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from bench import envoy as envoy_config
 from bench.site import HOSTS, PATHS, Site
 from tests.servers.certificates import Pair
 from tests.servers.gateway import Gateway
@@ -35,10 +36,17 @@ class Peer:
         self.process.stop(timeout_s=10)
 
 
-def _start(
-    name: str, argv: list[str], directory: Path, port: int, cpus: str, env: Mapping[str, str] | None = None
+def start_peer(
+    name: str,
+    argv: list[str],
+    directory: Path,
+    port: int,
+    cpus: str | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Peer:
-    process = ServerProcess(["taskset", "-c", cpus, *argv], directory / "output.log", cwd=directory, env=env)
+    """Once it listens on `port`. `cpus`: those that it may use, as taskset names them."""
+    prefix = [] if cpus is None else ["taskset", "-c", cpus]
+    process = ServerProcess([*prefix, *argv], directory / "output.log", cwd=directory, env=env)
     process.wait_connectable(port)
     return Peer(name, port, process)
 
@@ -87,7 +95,7 @@ http {{
     {servers}
 }}
 """)
-    peer = _start("nginx", ["/usr/sbin/nginx", "-p", str(directory), "-c", str(conf)], directory, port, cpus)
+    peer = start_peer("nginx", ["/usr/sbin/nginx", "-p", str(directory), "-c", str(conf)], directory, port, cpus)
     peer.tls_port = tls_port
     return peer
 
@@ -132,7 +140,7 @@ backend pool
 backend none
     http-request deny deny_status 404
 """)
-    peer = _start("haproxy", ["/usr/sbin/haproxy", "-db", "-f", str(conf)], directory, port, cpus)
+    peer = start_peer("haproxy", ["/usr/sbin/haproxy", "-db", "-f", str(conf)], directory, port, cpus)
     peer.tls_port = tls_port
     return peer
 
@@ -140,73 +148,41 @@ backend none
 def envoy(site: Site, directory: Path, cpus: str, *, grpc: bool = False) -> Peer:
     port = free_port()
 
-    def address(number: int) -> dict[str, Any]:
-        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
-
     def header(name: str, value: str) -> dict[str, Any]:
         return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
-    types = "type.googleapis.com/envoy.extensions"
-    manager = {
-        "@type": f"{types}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "main",
-        "use_remote_address": True,
-        "generate_request_id": False,
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": host,
-                    "domains": [host],
-                    "routes": [{"match": {"prefix": path}, "route": {"cluster": "pool"}} for path in PATHS],
-                }
-                for host in HOSTS
-            ],
-            "request_headers_to_add": [
-                header("X-Real-IP", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
-                header("X-Forwarded-Host", "%REQ(:authority)%"),
-                header("X-Forwarded-Port", "%DOWNSTREAM_LOCAL_PORT%"),
-            ],
-        },
-        "http_filters": [
+    routes = {
+        "virtual_hosts": [
             {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{types}.filters.http.router.v3.Router", "suppress_envoy_headers": True},
+                "name": host,
+                "domains": [host],
+                "routes": [{"match": {"prefix": path}, "route": {"cluster": "pool"}} for path in PATHS],
             }
+            for host in HOSTS
+        ],
+        "request_headers_to_add": [
+            header("X-Real-IP", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+            header("X-Forwarded-Host", "%REQ(:authority)%"),
+            header("X-Forwarded-Port", "%DOWNSTREAM_LOCAL_PORT%"),
         ],
     }
     endpoints = [
-        {"endpoint": {"address": address(number)}, "load_balancing_weight": weight}
+        {"endpoint": {"address": envoy_config.address(number)}, "load_balancing_weight": weight}
         for number, weight in zip(site.ports, (2, 1), strict=True)
     ]
-    cluster: dict[str, Any] = {
-        "name": "pool",
-        "type": "STATIC",
-        "lb_policy": "ROUND_ROBIN",
-        "load_assignment": {"cluster_name": "pool", "endpoints": [{"lb_endpoints": endpoints}]},
-    }
+    cluster = envoy_config.cluster(endpoints)
     if grpc:
         cluster["typed_extension_protocol_options"] = {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": f"{types}.upstreams.http.v3.HttpProtocolOptions",
+                "@type": f"{envoy_config.TYPES}.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": {"http2_protocol_options": {}},
             }
         }
-    config = {
-        "static_resources": {
-            "listeners": [
-                {
-                    "name": "main",
-                    "address": address(port),
-                    "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-                }
-            ],
-            "clusters": [cluster],
-        }
-    }
-    conf = directory / "envoy.yaml"
-    conf.write_text(yaml.safe_dump(config))
-    argv = [str(BIN / "envoy"), "-c", str(conf), "--concurrency", "1", "--base-id", str(port), "-l", "warning"]
-    return _start("envoy", argv, directory, port, cpus)
+    manager = envoy_config.manager(
+        routes, {"suppress_envoy_headers": True}, use_remote_address=True, generate_request_id=False
+    )
+    argv = envoy_config.command(BIN / "envoy", directory, port, manager, cluster, "warning")
+    return start_peer("envoy", argv, directory, port, cpus)
 
 
 def traefik(site: Site, directory: Path, cpus: str) -> Peer:
@@ -237,7 +213,9 @@ def traefik(site: Site, directory: Path, cpus: str) -> Peer:
     }
     conf = directory / "traefik.yaml"
     conf.write_text(yaml.safe_dump(static))
-    return _start("traefik", [str(BIN / "traefik"), f"--configFile={conf}"], directory, port, cpus, {"GOMAXPROCS": "1"})
+    return start_peer(
+        "traefik", [str(BIN / "traefik"), f"--configFile={conf}"], directory, port, cpus, {"GOMAXPROCS": "1"}
+    )
 
 
 def caddy(site: Site, directory: Path, cpus: str) -> Peer:
@@ -287,7 +265,7 @@ def caddy(site: Site, directory: Path, cpus: str) -> Peer:
         "XDG_CONFIG_HOME": str(directory),
         "HOME": str(directory),
     }
-    return _start("caddy", [str(BIN / "caddy"), "run", "--config", str(conf)], directory, port, cpus, env)
+    return start_peer("caddy", [str(BIN / "caddy"), "run", "--config", str(conf)], directory, port, cpus, env)
 
 
 def bascule_resources(site: Site, plugins: Mapping[str, Any] | None = None, *, scheme: str = "http") -> dict[str, Any]:
