@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bascule.balance.round_robin import RoundRobin
 from tests.balance.shares import close, members, picks, shares
@@ -25,6 +27,26 @@ def test_shares_are_the_weights(weights: tuple[int, ...]) -> None:
     expected = {i: weight / total for i, weight in enumerate(weights) if weight}
     got = shares(RoundRobin(members(*weights)), 100_000)
     assert {i: got.get(i, 0.0) for i in expected} == close(expected, 0.005)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.one_of(st.integers(0, 9), st.integers(0, 10**9)), min_size=1, max_size=60),
+    st.frozensets(st.integers(0, 59), max_size=20),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_shares_of_any_weights_with_any_nodes_passed_over(
+    weights: list[int], passed: frozenset[int], start: float
+) -> None:
+    balancer = RoundRobin(members(*weights), start)
+    balancer.pass_over(passed)
+    total = sum(weight for i, weight in enumerate(weights) if i not in passed)
+    got = shares(balancer, 100_000)
+    if total == 0:
+        assert got == {-1: 1.0}
+    else:
+        for i, weight in enumerate(weights):
+            assert abs(got.get(i, 0.0) - (i not in passed) * weight / total) <= 0.005
 
 
 @pytest.mark.parametrize("huge", [2**40, 2**62, 2**63 - 1, 2**64 - 1])
@@ -87,6 +109,17 @@ def test_a_smaller_weight_for_a_while() -> None:
     balancer.weigh(2, 1.0)
     assert repr(balancer) == "RoundRobin(3 nodes, 3 turns)"
     assert shares(balancer, 900) == close({0: 1 / 3, 1: 1 / 3, 2: 1 / 3}, 0.0001)
+
+
+def test_weights_that_come_back_one_by_one() -> None:
+    balancer = RoundRobin(members(*[1] * 4))
+    for node, factor in ((0, 0.5), (1, 0.5), (0, 0.75), (0, 1.0)):
+        balancer.weigh(node, factor)
+    assert repr(balancer) == "RoundRobin(4 nodes, 0 turns)"
+    assert shares(balancer, 70_000) == close({0: 2 / 7, 1: 1 / 7, 2: 2 / 7, 3: 2 / 7}, 0.0002)
+    balancer.weigh(1, 1.0)
+    assert repr(balancer) == "RoundRobin(4 nodes, 4 turns)"
+    assert shares(balancer, 400) == {0: 0.25, 1: 0.25, 2: 0.25, 3: 0.25}
 
 
 def test_workers_begin_at_different_nodes() -> None:

@@ -10,60 +10,27 @@ one of the two measurements, which such an average can bear.
 
 import cython
 from cython.cimports.bascule.balance.member import Load
-from cython.cimports.bascule.balance.picker import Draw, Picker
+from cython.cimports.bascule.balance.picker import RandomPair
 from cython.cimports.libc.math import exp
 from cython.cimports.libc.stdint import uint32_t, uint64_t
-from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memcpy
 
 DECAY_S = 10.0
-DRAWS = cython.declare(cython.int, 16)  # before it looks for one that isn't left out
 
 
 @cython.final
 @cython.cclass
-class Ewma(Picker):
+class Ewma(RandomPair):
     """`clock` in seconds, the same for all processes. Weights don't matter here, but for 0, which is never picked."""
 
     def __init__(self, members, random, clock):
-        self.counts = True
-        self.draw = Draw(random.getrandbits(64))
+        RandomPair.__init__(self, members, random)
         self.clock = clock
-        self.eligible = cython.cast(cython.p_int, calloc(self.count + 1, cython.sizeof(cython.int)))
-        if self.eligible == cython.NULL:
-            raise MemoryError
-        self.changed()
-
-    def __dealloc__(self):
-        free(self.eligible)
-
-    def pick(self, key, tried):
-        one: cython.int = self.some(tried, -1)
-        other: cython.int
-        now: cython.double
-        if one < 0:
-            return -1
-        other = self.some(tried, one)
-        if other < 0:
-            return self.index_of[one]
-        now = self.clock()
-        return self.index_of[one if self.score(one, now) <= self.score(other, now) else other]
 
     @cython.cfunc
-    def some(self, tried: object, but: cython.int) -> cython.int:
-        """A random place that is neither in `tried` nor `but`; -1: there is none."""
-        i: cython.int
-        place: cython.int
-        if self.usable > 1 or but < 0:
-            for i in range(DRAWS if self.usable else 0):
-                place = self.eligible[self.draw.below(self.usable)]
-                if place != but and (tried is None or self.index_of[place] not in tried):
-                    return place
-            for i in range(self.usable):
-                place = self.eligible[i]
-                if place != but and (tried is None or self.index_of[place] not in tried):
-                    return place
-        return -1
+    def is_worse(self, one: cython.int, other: cython.int) -> cython.bint:
+        now: cython.double = self.clock()
+        return self.score(one, now) > self.score(other, now)
 
     def on_finish(self, index, seconds, ok):
         place: cython.int = self.place(index)
@@ -90,15 +57,6 @@ class Ewma(Picker):
         """The average as of now."""
         word: uint64_t = self.member(place).load.response[0]
         return average(word) * exp(-since(word, now) / DECAY_S) if word else 0.0
-
-    def changed(self):
-        place: cython.int
-        at: cython.int = 0
-        for place in range(self.count):
-            if not self.over[place]:
-                self.eligible[at] = place
-                at += 1
-        return 0
 
     def __repr__(self):
         said = [f"{member.name}={average_of(member.load):.3f}" for member in self.members]

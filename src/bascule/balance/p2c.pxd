@@ -1,8 +1,5 @@
-from bascule.balance.picker cimport Draw, Picker
+from bascule.balance.picker cimport RandomPair
 
-cdef class PowerOfTwo(Picker):
-    cdef Draw draw
-    cdef int* eligible              # places that aren't passed over, `usable` of them
-    cdef double* sums               # of their weights, up to and with each
-    cdef int some(self, object tried, int but)
+cdef class PowerOfTwo(RandomPair):
+    cdef double* sums               # of the weights of the eligible ones, up to and with each
     cdef double score(self, int place)

@@ -7,67 +7,39 @@ those of all workers count; and as no worker ever takes the least busy node of a
 """
 
 import cython
-from cython.cimports.bascule.balance.picker import Draw, Picker
+from cython.cimports.bascule.balance.picker import Picker, RandomPair
 from cython.cimports.libc.stdlib import calloc, free
-
-DRAWS = cython.declare(cython.int, 16)  # before it looks for one that isn't left out
 
 
 @cython.final
 @cython.cclass
-class PowerOfTwo(Picker):
-    def __init__(self, members, random):
-        self.counts = True
-        self.draw = Draw(random.getrandbits(64))
-        self.eligible = cython.cast(cython.p_int, calloc(self.count + 1, cython.sizeof(cython.int)))
+class PowerOfTwo(RandomPair):
+    def __cinit__(self, members, random):
         self.sums = cython.cast(cython.p_double, calloc(self.count + 1, cython.sizeof(cython.double)))
-        if self.eligible == cython.NULL or self.sums == cython.NULL:
+        if self.sums == cython.NULL:
             raise MemoryError
-        self.changed()
 
     def __dealloc__(self):
-        free(self.eligible)
         free(self.sums)
 
-    def pick(self, key, tried):
-        one: cython.int = self.some(tried, -1)
-        other: cython.int
-        if one < 0:
-            return -1
-        other = self.some(tried, one)
-        if other < 0:
-            return self.index_of[one]
-        return self.index_of[one if self.score(one) <= self.score(other) else other]
+    @cython.cfunc
+    def drawn(self) -> cython.int:
+        """By weight."""
+        low: cython.int = 0
+        high: cython.int = self.usable - 1
+        middle: cython.int
+        drawn: cython.double = self.draw.next() * self.sums[high]
+        while low < high:
+            middle = (low + high) // 2
+            if self.sums[middle] <= drawn:
+                low = middle + 1
+            else:
+                high = middle
+        return self.eligible[low]
 
     @cython.cfunc
-    def some(self, tried: object, but: cython.int) -> cython.int:
-        """A place drawn by weight that is neither in `tried` nor `but`; -1: there is none."""
-        i: cython.int
-        low: cython.int
-        high: cython.int
-        middle: cython.int
-        place: cython.int
-        drawn: cython.double
-        if self.usable == 0 or (self.usable == 1 and but >= 0):
-            return -1
-        for i in range(DRAWS):
-            drawn = self.draw.next() * self.sums[self.usable - 1]
-            low = 0
-            high = self.usable - 1
-            while low < high:
-                middle = (low + high) // 2
-                if self.sums[middle] <= drawn:
-                    low = middle + 1
-                else:
-                    high = middle
-            place = self.eligible[low]
-            if place != but and (tried is None or self.index_of[place] not in tried):
-                return place
-        for i in range(self.usable):
-            place = self.eligible[i]
-            if place != but and (tried is None or self.index_of[place] not in tried):
-                return place
-        return -1
+    def is_worse(self, one: cython.int, other: cython.int) -> cython.bint:
+        return self.score(one) > self.score(other)
 
     @cython.cfunc
     def score(self, place: cython.int) -> cython.double:
@@ -90,15 +62,12 @@ class PowerOfTwo(Picker):
         return self.changed()
 
     def changed(self):
-        place: cython.int
-        at: cython.int = 0
+        i: cython.int
         sum: cython.double = 0.0
-        for place in range(self.count):
-            if not self.over[place]:
-                sum += self.weight[place]
-                self.eligible[at] = place
-                self.sums[at] = sum
-                at += 1
+        RandomPair.changed(self)
+        for i in range(self.usable):
+            sum += self.weight[self.eligible[i]]
+            self.sums[i] = sum
         return 0
 
     def __repr__(self):

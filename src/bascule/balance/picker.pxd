@@ -24,3 +24,10 @@ cdef class Draw:
     cdef unsigned long long state
     cdef double next(self) noexcept             # in [0, 1)
     cdef int below(self, int n) noexcept        # in [0, n)
+
+cdef class RandomPair(Picker):
+    cdef Draw draw
+    cdef int* eligible              # places that aren't passed over, `usable` of them
+    cdef int drawn(self)
+    cdef bint is_worse(self, int one, int other)
+    cdef int some(self, object tried, int but)

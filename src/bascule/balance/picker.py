@@ -7,6 +7,7 @@ from cython.cimports.bascule.balance.member import Member, Watcher
 from cython.cimports.libc.stdlib import calloc, free
 
 MULTIPLIER = cython.declare(cython.ulonglong, 2685821657736338717)
+DRAWS = cython.declare(cython.int, 16)  # before a pair looks for one that isn't left out
 
 
 @cython.cclass
@@ -111,3 +112,63 @@ class Draw:
     @cython.exceptval(check=False)
     def below(self, n: cython.int) -> cython.int:
         return cython.cast(cython.int, self.next() * n)
+
+
+@cython.cclass
+class RandomPair(Picker):
+    """The better one of two members picked at random: those that derive from it say how they are drawn, and which of
+    two is better."""
+
+    def __init__(self, members, random):
+        self.counts = True
+        self.draw = Draw(random.getrandbits(64))
+        self.eligible = cython.cast(cython.p_int, calloc(self.count + 1, cython.sizeof(cython.int)))
+        if self.eligible == cython.NULL:
+            raise MemoryError
+        self.changed()
+
+    def __dealloc__(self):
+        free(self.eligible)
+
+    @cython.cfunc
+    def drawn(self) -> cython.int:
+        """A random one of the eligible places, of which there is at least one."""
+        return self.eligible[self.draw.below(self.usable)]
+
+    @cython.cfunc
+    def is_worse(self, one: cython.int, other: cython.int) -> cython.bint:
+        raise NotImplementedError
+
+    def pick(self, key, tried):
+        one: cython.int = self.some(tried, -1)
+        other: cython.int
+        if one < 0:
+            return -1
+        other = self.some(tried, one)
+        return self.index_of[other if other >= 0 and self.is_worse(one, other) else one]
+
+    @cython.cfunc
+    def some(self, tried: object, but: cython.int) -> cython.int:
+        """A place at random that is neither in `tried` nor `but`; -1: there is none."""
+        i: cython.int
+        place: cython.int
+        if self.usable == 0 or (self.usable == 1 and but >= 0):
+            return -1
+        for i in range(DRAWS):
+            place = self.drawn()
+            if place != but and (tried is None or self.index_of[place] not in tried):
+                return place
+        for i in range(self.usable):
+            place = self.eligible[i]
+            if place != but and (tried is None or self.index_of[place] not in tried):
+                return place
+        return -1
+
+    def changed(self):
+        place: cython.int
+        at: cython.int = 0
+        for place in range(self.count):
+            if not self.over[place]:
+                self.eligible[at] = place
+                at += 1
+        return 0

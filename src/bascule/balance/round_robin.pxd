@@ -7,6 +7,7 @@ cdef class RoundRobin(Picker):
     cdef int cursor
     cdef double start               # where in the period it begins, [0, 1)
     cdef Tournament due             # deadlines by place; None: by turns
+    cdef int changed_weights        # so many are not as configured at present
     cdef double now                 # the deadline that was picked last
     cdef double first_due(self, int place) noexcept
     cdef bint take_turns(self)

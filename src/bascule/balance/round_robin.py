@@ -57,13 +57,16 @@ class RoundRobin(Picker):
     def weigh(self, index, factor):
         place: cython.int = self.place(index)
         before: cython.double
+        whole: cython.double
         if place < 0:
             return 0
         before = self.weight[place]
+        whole = self.member(place).weight
         Picker.weigh(self, index, factor)
         if self.weight[place] == before:
             return 0
-        if self.due is None or self.weight[place] == self.member(place).weight:
+        self.changed_weights += (self.weight[place] != whole) - (before != whole)
+        if self.due is None or self.changed_weights == 0:
             return self.changed()
         if not self.over[place]:
             self.due.set(place, self.now + (self.due.key[place] - self.now) * before / self.weight[place])
