@@ -33,6 +33,8 @@ from cython.cimports.bascule.engine.shared_memory import (
 )
 from cython.cimports.libc.stdint import int32_t, uint64_t
 
+from bascule.net.sealed_memory import sealed_memory
+
 MAGIC = b"bascload"
 HEAD_BYTES = cython.declare(cython.int, 4096)
 ROWS = 16384
@@ -75,16 +77,9 @@ class LoadTable:
     @classmethod
     def create(cls, rows=ROWS, columns=COLUMNS):
         """A new table. It owns its descriptor .fd, which child processes inherit and hand to attach()."""
-        fd = os.memfd_create("bascule-loads", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.ftruncate(fd, size_of(rows, columns))
-            os.pwrite(fd, MAGIC + rows.to_bytes(8, "little") + columns.to_bytes(8, "little"), 0)
-            os.pwrite(fd, secrets.token_bytes(16), 128)  # for in_flight.py
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-            return cls(fd, True)
-        except BaseException:
-            os.close(fd)
-            raise
+        head = MAGIC + rows.to_bytes(8, "little") + columns.to_bytes(8, "little")
+        head = head.ljust(128, b"\0") + secrets.token_bytes(16)  # for in_flight.py
+        return cls(sealed_memory("bascule-loads", size_of(rows, columns), head), True)
 
     @classmethod
     def attach(cls, fd):

@@ -30,7 +30,6 @@ Whoever needs a busy header does step 3 first, also for a process that died in t
 it reads the victim, then the header once more, and what it swaps from can't come back after the header moved on.
 """
 
-import fcntl
 import os
 import secrets
 import struct
@@ -48,6 +47,8 @@ from cython.cimports.bascule.engine.shared_memory import (
 )
 from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.libc.string import memcpy
+
+from bascule.net.sealed_memory import sealed_memory
 
 MAGIC = b"bascule1"
 HEAD_BYTES = 256  # one bucket's size, so that every bucket begins at a multiple of 256
@@ -258,16 +259,8 @@ class SharedCounters:
         buckets = 1
         while buckets * 2 * BUCKET_BYTES <= size_bytes:
             buckets *= 2
-        fd = os.memfd_create("bascule-counters", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.ftruncate(fd, HEAD_BYTES + buckets * BUCKET_BYTES)
-            os.pwrite(fd, MAGIC + struct.pack("=Q", buckets) + secrets.token_bytes(16), 0)
-            # Nobody can shrink it under the mappings, which would kill every worker with SIGBUS.
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-            return cls(fd, True)
-        except BaseException:
-            os.close(fd)
-            raise
+        head = MAGIC + struct.pack("=Q", buckets) + secrets.token_bytes(16)
+        return cls(sealed_memory("bascule-counters", HEAD_BYTES + buckets * BUCKET_BYTES, head), True)
 
     @classmethod
     def attach(cls, fd):

@@ -8,12 +8,13 @@ anybody.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import time
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
+
+from bascule.net.sealed_memory import sealed_memory
 
 KEY_BYTES = 32
 DIGEST_BYTES = 16
@@ -35,12 +36,7 @@ class SessionCache:
 
     @classmethod
     def create(cls, now: Callable[[], float] = time.time) -> SessionCache:
-        fd = os.memfd_create("bascule-tls-sessions", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, SIZE)
-        os.pwrite(fd, os.urandom(KEY_BYTES), 0)
-        # Nobody can shrink it under the mappings, which would kill every worker with SIGBUS.
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        return cls(fd, now)
+        return cls(sealed_memory("bascule-tls-sessions", SIZE, os.urandom(KEY_BYTES)), now)
 
     def put(self, id: bytes, session: bytes, lasts_s: int) -> None:
         base = KEY_BYTES

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from bascule.model.discovery import DiscoveredNode, Service
-from bascule.snapshot.compiled_upstream import CompiledUpstream, Node, nodes_of
+from bascule.snapshot.compiled_upstream import CompiledUpstream, Node
+from bascule.snapshot.node_list import nodes_of
 
 Item = tuple[str, str]
 Told = Mapping[Service, Sequence[DiscoveredNode]]

@@ -10,8 +10,9 @@ from bascule.errors.sentences import nearest
 from bascule.model.attributes import TimeoutConf
 from bascule.model.discovery import Service, service_of
 from bascule.model.upstream import KeepalivePool, Upstream
-from bascule.snapshot.compiled_upstream import ClientTls, CompiledUpstream, nodes_of
+from bascule.snapshot.compiled_upstream import ClientTls, CompiledUpstream
 from bascule.snapshot.discovered import Discovered
+from bascule.snapshot.node_list import nodes_of
 from bascule.snapshot.timeout import Timeout
 
 _POOL = KeepalivePool()
