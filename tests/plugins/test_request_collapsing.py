@@ -2,7 +2,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.plugins.faults import fault_paths
 from tests.servers.gateway import Gateway
 from tests.servers.http2 import Http2Client
 from tests.servers.raw import Closed, Message, RawClient, RawConnection, response
-from tests.servers.switchboard import Switchboard
+from tests.servers.switchboard import Switchboard, body_of
 
 WAIT_S = 20
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx"
@@ -34,13 +34,6 @@ def test_bad_configurations(conf: dict[str, Any], path: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def board() -> Iterator[Switchboard]:
-    one = Switchboard()
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope="module")
 def served(board: Switchboard, module_gateway: Callable[..., Gateway]) -> Gateway:
     def route(id: str, conf: dict[str, Any], **plugins: Any) -> dict[str, Any]:
         plugins = {"request-collapsing": conf, **plugins}
@@ -51,12 +44,18 @@ def served(board: Switchboard, module_gateway: Callable[..., Gateway]) -> Gatewa
             "upstream": {"nodes": {board.address: 1}, "retries": 0},
         }
 
+    other = {
+        "match": [{"vars": [["http_referer", "==", "canary"]]}],
+        "weighted_upstreams": [{"upstream": {"nodes": {board.address: 1}}}],
+    }
     routes = [
         route("all", {}, **{"response-rewrite": {"headers": {"add": ["X-Own: $arg_n"]}}}),
         route("short", {"wait_timeout": 0.2}),
         route("small", {"max_body_size": 1000}),
         route("cookies", {"with_credentials": True}),
         route("keyed", {"key": "$uri", "vary_headers": []}),
+        route("split", {}, **{"traffic-split": {"rules": [other]}}),
+        route("told", {}, **{"proxy-rewrite": {"headers": {"set": {"X-User": "$arg_user"}}, "uri": "/all/told"}}),
         route("users", {}, **{"key-auth": {}}),
     ]
     consumers = [{"username": name, "plugins": {"key-auth": {"key": name}}} for name in ("jack", "jill")]
@@ -73,6 +72,7 @@ class Slow:
 
         @board.on(path)
         def _(up: RawConnection, head: Message) -> None:
+            body_of(up, head)
             number = len(self.heads)
             self.heads.append(head)
             self.came.release()
@@ -234,6 +234,9 @@ def test_bodies_too_large(served: Gateway, board: Switchboard, chunked: bool) ->
         (("/all/k", (("Authorization", "x"),)), ("/all/k", (("Authorization", "x"),))),
         (("/cookies/k", (("Cookie", "a=b"),)), ("/cookies/k", (("Cookie", "a=c"),))),
         (("/users/k", (("apikey", "jack"),)), ("/users/k", (("apikey", "jill"),))),
+        (("/all/k", (("X-Api-Token", "a"),)), ("/all/k", (("X-Api-Token", "b"),))),
+        (("/all/k", ()), ("/all/k", (("X-Api-Token", "b"),))),
+        (("/split/k", ()), ("/split/k", (("Referer", "canary"),))),
     ],
 )
 def test_what_is_not_the_same(served: Gateway, board: Switchboard, first: Any, second: Any) -> None:
@@ -252,6 +255,7 @@ def test_what_is_not_the_same(served: Gateway, board: Switchboard, first: Any, s
         (("/cookies/k", (("Cookie", "a=b"),)), ("/cookies/k", (("Cookie", "a=b"),))),
         (("/keyed/k?a=1", ()), ("/keyed/k?a=2", (("Accept", "x"),))),
         (("/users/k", (("apikey", "jack"),)), ("/users/k", (("apikey", "jack"),))),
+        (("/all/k", (("X-Api-Token", "a"),)), ("/all/k", (("x-api-token", "a"), ("User-Agent", "other")))),
     ],
 )
 def test_what_is_the_same(served: Gateway, board: Switchboard, first: Any, second: Any) -> None:
@@ -265,6 +269,17 @@ def test_what_is_the_same(served: Gateway, board: Switchboard, first: Any, secon
     assert len(slow.heads) == 1
 
 
+def test_what_plugins_say_of_the_client_matters(served: Gateway, board: Switchboard) -> None:
+    slow = Slow(board, "/all/told", response(b"done"))
+    clients = [ask(served, "/told/x?user=jack")]
+    slow.wait()
+    clients.append(ask(served, "/told/x?user=jill"))
+    slow.wait()
+    slow.go.release(2)
+    assert [one.status for one in answers(clients)] == [200, 200]
+    assert [head.header("X-User") for head in slow.heads] == ["jack", "jill"]
+
+
 def test_vary_of_the_response(served: Gateway, board: Switchboard) -> None:
     slow = Slow(board, "/all/v", response(b"done", headers=[("Vary", "Accept-Encoding, X-Tenant")]))
     clients = [ask(served, "/all/v", ("X-Tenant", "a"))]
@@ -276,9 +291,88 @@ def test_vary_of_the_response(served: Gateway, board: Switchboard) -> None:
     assert len(slow.heads) == 2
 
 
+def send(served: Gateway, method: str, target: str) -> RawClient:
+    client = served.client()
+    client.send(f"{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    return client
+
+
+def test_heads_are_collapsed(served: Gateway, board: Switchboard) -> None:
+    Slow(board, "/all/other", response(b"")).go.release(20)
+    for length in ("Content-Length: 7\r\n", "Transfer-Encoding: chunked\r\n"):
+        slow = Slow(board, "/all/head", f"HTTP/1.1 200 OK\r\nETag: x\r\n{length}\r\n".encode())
+        clients = [send(served, "HEAD", "/all/head")]
+        slow.wait()
+        clients += [send(served, "HEAD", "/all/head") for _ in range(4)]
+        until(lambda: status_of(served) == 5)
+        slow.go.release()
+        for client in clients[1:]:
+            with client:
+                head = client.read_response("HEAD")
+                assert (head.status, head.header("ETag"), head.body) == (200, "x", b"")
+                assert head.header("Content-Length") == ("7" if "7" in length else None)
+                assert client.request("HEAD", "/all/other").status == 200  # the connection is as it should be
+        with clients[0] as client:
+            assert client.read_response("HEAD").status == 200
+        assert len(slow.heads) == 1
+
+
+def test_a_head_gets_that_of_a_get_under_way(served: Gateway, board: Switchboard) -> None:
+    """As soon as it is there; and never the other way round."""
+    slow = Slow(board, "/all/both", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+    get = send(served, "GET", "/all/both")
+    slow.wait()
+    heads = [send(served, "HEAD", "/all/both") for _ in range(2)]
+    until(lambda: status_of(served) == 3)
+    slow.go.release()
+    for client in heads:
+        with client:
+            assert client.read_response("HEAD").header("Content-Length") == "4"
+    with send(served, "HEAD", "/all/both") as late:  # the body is still on its way
+        assert late.read_response("HEAD").status == 200
+    assert len(slow.heads) == 1
+    get.close()
+    until(lambda: status_of(served) == 0)
+    slow = Slow(board, "/all/both", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", response(b"done"))
+    with send(served, "HEAD", "/all/both") as head:
+        slow.wait()
+        with send(served, "GET", "/all/both") as get:
+            slow.wait()
+            slow.go.release(2)
+            assert head.read_response("HEAD").status == 200
+            assert len(get.read_response().body) == 4
+
+
+def test_a_head_whose_get_leaves(served: Gateway, board: Switchboard) -> None:
+    slow = Slow(board, "/all/gone", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+    get = send(served, "GET", "/all/gone")
+    slow.wait()
+    heads = [send(served, "HEAD", "/all/gone") for _ in range(3)]
+    until(lambda: status_of(served) == 4)
+    get.close()
+    slow.wait()
+    slow.go.release(2)
+    for client in heads:
+        with client:
+            assert client.read_response("HEAD").header("Content-Length") == "4"
+    assert [head.method for head in slow.heads] == ["GET", "HEAD"]
+
+
+def test_a_leader_that_leaves_in_the_middle_of_the_body(served: Gateway, board: Switchboard) -> None:
+    slow = Slow(board, "/all/mid", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", response(b"second"))
+    clients = together(served, slow, ["/all/mid"] * 4)
+    slow.go.release()
+    clients[0].read_head()
+    clients[0].close()
+    slow.wait()
+    slow.go.release()
+    assert [one.body for one in answers(clients[1:])] == [b"second"] * 3
+    assert len(slow.heads) == 2
+
+
 def test_other_methods(served: Gateway, board: Switchboard) -> None:
     slow = Slow(board, "/all/m", response(b""))
-    for method in ("HEAD", "POST", "GET"):
+    for method in ("POST", "OPTIONS", "GET"):
         clients = [served.client() for _ in range(2)]
         for client in clients:
             client.send(f"{method} /all/m HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode())
@@ -299,4 +393,16 @@ def test_by_http2(served: Gateway, board: Switchboard) -> None:
         until(lambda: status_of(served) == 11)
         slow.go.release()
         assert [client.wait(stream).body for stream in streams] == [b"done" * 1000] * 11
-    assert len(slow.heads) == 1
+        assert len(slow.heads) == 1
+        streams = [client.request("/all/h2")]
+        slow.wait()
+        head = client.request("/all/h2", method="HEAD")
+        # One with a body goes by itself, also when no field says that it has one.
+        streams.append(client.request("/all/h2", end=False))
+        client.data(streams[1], b"q", end=True)
+        slow.wait()
+        until(lambda: status_of(served) == 3)
+        slow.go.release(2)
+        answer = client.wait(head)
+        assert (answer.status, answer.header("content-length"), answer.body) == (200, "4000", b"")
+        assert [client.wait(stream).body for stream in streams] == [b"done" * 1000] * 2

@@ -742,6 +742,9 @@ class Http1Client(Downstream):
         o: cython.p_char
         bodyless: cython.bint = r.status == 204 or r.status == 304 or r.status < 200
         n: cython.Py_ssize_t = len(body)
+        length: cython.Py_ssize_t = n
+        if x.head_request and r.body_length is not None:
+            length = r.body_length
         if x.has_body and not x.body_done:
             # The rest of the request is read and dropped when that is little; else the connection ends with the answer.
             if (x.req.m.expect_continue and not x.continued) or x.req.m.chunked or self.left > DISCARD_LIMIT:
@@ -752,9 +755,9 @@ class Http1Client(Downstream):
         o = self.status_line(core.out, r.status)
         o = put_added(o, r.added)
         o = self.put_own(o, r.find("date") is not None)
-        if not bodyless:
+        if not bodyless and length >= 0:
             memcpy(o, b"Content-Length: ", 16)
-            o = put_number(o + 16, n)
+            o = put_number(o + 16, length)
             o[0] = 13
             o[1] = 10
             o += 2

@@ -365,11 +365,14 @@ class Http2Stream(Downstream):
         core: Core = self.conn.core
         body: bytes = r.body if r.body is not None else b""
         bodyless: cython.bint = r.status == 204 or r.status == 304 or r.status < 200
+        length: cython.Py_ssize_t = len(body)
+        if x.head_request and r.body_length is not None:
+            length = r.body_length
         FIELDS.begin(r.status)
         FIELDS.add_pairs(r.added)
         FIELDS.add_own(core, r.find("date") is not None, self.alt_svc)
-        if not bodyless:
-            FIELDS.add_length(len(body))
+        if not bodyless and length >= 0:
+            FIELDS.add_length(length)
         if x.source != 1 and x.upstream_status and (x.upstream_status >= 500 or core.show_upstream_status):
             FIELDS.add_tries(x)
         x.head_bytes = FIELDS.size

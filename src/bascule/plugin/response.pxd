@@ -9,7 +9,9 @@ cdef class Response:
     cdef public object body         # bytes of an answer made here; None for an upstream's streamed body
     cdef public str source          # "upstream", "gateway" (an error of ours), "plugin"
     cdef public bint length_kept    # set by a header_filter whose body_filter leaves the length as it is
-    cdef public object body_length  # set by a header_filter whose body_filter makes a body of just this length
+    # Set by a header_filter whose body_filter makes a body of just this length; of an answer made here to HEAD, the
+    # length that is told of the body which isn't sent, -1: none.
+    cdef public object body_length
     cdef public long long hold_limit    # set by a header_filter: the head waits for a body of at most so many bytes
     cdef public list trailers       # [(name, value)], str: what came, for the last call of body_filter; may be changed
     cdef Head head                  # upstream head, None for answers made here
