@@ -4,12 +4,11 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from bascule.balance.member import Load, Member
-from bascule.balance.round_robin import RoundRobin
 from bascule.errors.sentences import Refused
 from bascule.match.expression import ExpressionError, compile_expression
 from bascule.plugin.host import Host
 from bascule.plugin.kit.header_edits import HeaderName, check_headers
+from bascule.plugin.kit.turns import make_shared_turns
 from bascule.plugin.plugin import Config, Plugin
 from bascule.plugin.request import Request
 
@@ -54,19 +53,19 @@ class TrafficLabelConfig(Config):
 
 
 class _Rule:
-    """A rule ready for use. The shares of its actions are exact over each round of their weights."""
+    """A rule ready for use. The shares of its actions are exact over each round of their weights, and all workers."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, number: int, host: Host) -> None:
         self.matches = None if rule.match is None else compile_expression(rule.match)
         self.actions = [
             [(name, _text(value)) for name, value in (action.set_headers or {}).items()] for action in rule.actions
         ]
-        self.turns = RoundRobin(
-            [Member(index, action.weight, str(index), Load()) for index, action in enumerate(rule.actions)]
-        )
+        weights = [action.weight for action in rule.actions]
+        key = f"traffic-label/{host.holder}/{number}/{'/'.join(map(str, weights))}"
+        self.turn = make_shared_turns(weights, host.counters, key)
 
     def apply(self, request: Request) -> None:
-        for name, value in self.actions[self.turns.pick(None, frozenset())]:
+        for name, value in self.actions[self.turn()]:
             request.set_header(name, value)
 
 
@@ -78,7 +77,7 @@ class TrafficLabel(Plugin):
 
     def __init__(self, conf: TrafficLabelConfig, host: Host) -> None:
         super().__init__(conf, host)
-        self.rules = [_Rule(rule) for rule in conf.rules]
+        self.rules = [_Rule(rule, number, host) for number, rule in enumerate(conf.rules)]
 
     def access(self, request: Request) -> None:
         """The first rule that matches decides."""
