@@ -40,6 +40,7 @@ def test_sockets_and_counters_are_used_on(estate: Estate) -> None:
     try:
         assert heir.notify == "notify-here"
         assert heir.counters.incr("a", 1, 60)[0] == 4
+        assert os.fstat(heir.in_flight.fd).st_ino == os.fstat(estate.in_flight.fd).st_ino
         assert heir.health.inherited() == [b"what is known"]
         heir.listening.open((address,), 1, 16)
         assert heir.listening.identities() == estate.listening.identities()
@@ -55,6 +56,10 @@ def test_counters_of_another_size_begin_anew(estate: Estate, caplog: pytest.LogC
     with socket.socket() as nothing:
         heir.adopt(Offer({}, [({"shared": "counters"}, os.dup(nothing.fileno()))]))
     assert "the older gateway counts in another way" in caplog.text
+    with socket.socket() as nothing:
+        heir.adopt(Offer({}, [({"table": "in flight"}, os.dup(nothing.fileno()))]))
+    assert "requests in flight of the older gateway aren't counted" in caplog.text
+    assert heir.in_flight.rows == 65536
     with socket.socket() as unknown:
         fd = os.dup(unknown.fileno())
         heir.adopt(Offer({}, [({"service": "of another version", "ip": "127.0.0.1", "port": 1}, fd)]))

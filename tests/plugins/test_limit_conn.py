@@ -166,10 +166,9 @@ RULE = {"key": "a", "conn": 1, "burst": 1}
 @pytest.mark.parametrize(
     ("conf", "sentence"),
     [
-        ({}, "required"),
-        ({"conn": 1}, "required"),
-        ({key: value for key, value in ONE.items() if key != "key"}, "required"),
-        ({"rules": [RULE]}, "default_conn_delay"),
+        ({}, 'needs "conn" and "burst" and "key" and "default_conn_delay"'),
+        ({"conn": 1, "key": "a", "default_conn_delay": 1}, 'needs "burst" \\("rules" may stand for'),
+        ({"rules": [RULE]}, 'needs "default_conn_delay"'),
         ({**ONE, "rules": [RULE]}, "don't go together"),
         ({"default_conn_delay": 1, "rules": []}, "at least 1"),
         ({"default_conn_delay": 1, "rules": [{"key": "a", "conn": 1}]}, "required"),

@@ -66,11 +66,12 @@ class LimitConnConfig(RedisConf):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        single = None not in (self.conn, self.burst, self.key)
-        if self.default_conn_delay is None or not (single or self.rules):
-            needed = '"default_conn_delay", and "conn", "burst" and "key" or "rules", are required'
-            raise Refused(needed, ONE)
-        if single and self.rules:
+        wanted = ("default_conn_delay",) if self.rules else ("conn", "burst", "key", "default_conn_delay")
+        missing = [f'"{name}"' for name in wanted if getattr(self, name) is None]
+        if missing:
+            instead = "" if self.rules else ' ("rules" may stand for "conn", "burst" and "key")'
+            raise Refused(f"needs {' and '.join(missing)}{instead}", ONE)
+        if self.rules and None not in (self.conn, self.burst, self.key):
             raise Refused('"conn", "burst" and "key" don\'t go together with "rules"', ONE_OF_BOTH)
         self.require_redis(self.policy)
         return self
