@@ -52,7 +52,36 @@ def target() -> Iterator[Target]:
 
 
 @pytest.fixture(scope="module")
-def served(echo: RawUpstream, target: Target, greeter: GrpcServer, module_gateway: Callable[..., Gateway]) -> Gateway:
+def sink() -> Iterator[RawUpstream]:
+    """Takes any body."""
+    one = RawUpstream(swallow)
+    yield one
+    one.stop()
+
+
+def swallow(
+    connection: RawConnection, taken: queue.Queue[int] | None = None, go_on: threading.Event | None = None
+) -> None:
+    """Requests with a length of any size, without keeping them; `taken` hears of it before it is answered."""
+    while True:
+        length = left = int(connection.read_head().header("Content-Length") or 0)
+        left -= len(connection.buffer)
+        connection.buffer = connection.received = b""
+        while left:
+            left -= len(connection.sock.recv(1 << 20)) or left
+        if taken is not None:
+            taken.put(length)
+        assert go_on is None or go_on.wait(WAIT_S)
+        connection.send(response(b"ok"))
+
+
+@pytest.fixture(scope="module")
+def served(
+    echo: RawUpstream,
+    target: Target,
+    greeter: GrpcServer,
+    module_gateway: Callable[..., Gateway],
+) -> Gateway:
     def route(id: str, host: str, conf: dict[str, Any], **more: Any) -> dict[str, Any]:
         plugins = {"proxy-mirror": {"host": host, **conf}, **more.pop("plugins", {})}
         nodes = {"scheme": more.pop("scheme", "http"), "nodes": more.pop("nodes", {echo.address: 1})}
@@ -232,6 +261,52 @@ def test_a_body_that_comes_after_all_tries_failed(served: Gateway, target: Targe
         copy = target.take()
     assert (copy.target, copy.body) == ("/failed/1", b"onetwo")
     assert (copy.header("host") or "").startswith("127.0.0.1:")
+
+
+def test_chunked_bodies_when_no_connection_could_be_opened(served: Gateway, target: Target) -> None:
+    """The first node refuses every other connection: what goes to the next one, and to the target, is the body."""
+    with served.client() as client:
+        for n in range(6):
+            client.send(b"POST /retried/%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" % n)
+            if n % 2:  # the rest is there when the first try fails, or comes later
+                client.send(b"6\r\n world\r\n0\r\n\r\n")
+            else:
+                client.send(b"6\r\n wor", b"ld\r\n0\r\n\r\n")
+            sent: Any = client.read_response().json()
+            copy = target.take()
+            assert (sent["body"], copy.body) == ("hello world", b"hello world")
+            assert copy.header("Transfer-Encoding") is None
+    assert target.came.empty()
+    before = counted(served, "failed", "body")
+    for last in (b"", b"3\r\ntwo\r\n0\r\n\r\n"):
+        with served.client() as client:
+            head = b"POST /failed/1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            client.send(head + b"3\r\none\r\n" + last)
+            assert client.read_response().status == 502
+    wait(lambda: counted(served, "failed", "body") + target.came.qsize() == before + 2)
+    while not target.came.empty():
+        assert target.take().body == b"onetwo"
+
+
+def test_bodies_of_copies_under_way_are_bounded(sink: RawUpstream, gateway: Callable[..., Gateway]) -> None:
+    """A worker holds 64 MB of them."""
+    body = b"x" * (24 << 20)
+    taken: queue.Queue[int] = queue.Queue()
+    go_on = threading.Event()
+    target = RawUpstream(lambda connection: swallow(connection, taken, go_on))
+    conf = {"host": f"http://{target.address}", "max_body_size": 32 << 20}
+    upstream = {"nodes": {sink.address: 1}}
+    one = gateway({"routes": [{"id": "large", "uri": "/", "plugins": {"proxy-mirror": conf}, "upstream": upstream}]})
+    with one.client() as client:
+        for _ in range(4):
+            assert client.request("POST", "/", body=body).status == 200
+        assert [taken.get(timeout=WAIT_S) for _ in range(2)] == [len(body)] * 2
+        wait(lambda: counted(one, "large", "busy") == 2)
+        go_on.set()
+        wait(lambda: counted(one, "large", "answered") == 2)
+        assert client.request("POST", "/", body=body).status == 200
+    assert taken.get(timeout=WAIT_S) == len(body)
+    target.stop()
 
 
 def test_grpc(served: Gateway, greeter: GrpcServer) -> None:

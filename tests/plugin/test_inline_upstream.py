@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from bascule.errors.sentences import faults
-from bascule.plugin.inline_upstream import InlineUpstream
+from bascule.plugin.inline_upstream import InlineUpstream, named_or_inline
+from bascule.plugin.kit.testing import MemoryHost
 from bascule.plugin.plugin import Config
 
 
@@ -36,3 +37,22 @@ def test_faults_have_their_place_and_apisix_words() -> None:
         beginning + 'failed to validate item 2: property "retries" validation failed: '
         "wrong type: expected integer, got string"
     )
+
+
+class Choice(Config):
+    upstream: InlineUpstream | None = None
+    upstream_id: str | None = None
+
+
+def test_a_named_upstream_goes_before_an_inline_one() -> None:
+    host = MemoryHost()
+    inline = {"nodes": {"a:1": 1}}
+    found = [
+        named_or_inline(Choice.model_validate(conf), ("way",), host)
+        for conf in ({"upstream": inline, "upstream_id": "7"}, {"upstream": inline}, {})
+    ]
+    assert [handle and (handle.id, handle.at) for handle in found] == [
+        ("7", ("way", "upstream_id")),
+        (None, ("way", "upstream")),
+        None,
+    ]

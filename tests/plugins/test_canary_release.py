@@ -98,6 +98,8 @@ def test_a_cookie_tells_a_users_place() -> None:
     place, _, attributes = rest.partition("; ")
     assert (name, attributes) == ("place", "Path=/; Max-Age=3600; HttpOnly; SameSite=Lax")
     assert to_canary(result) is (int(place) < 3000)
+    secure = ask(plugin, "https://gateway.test/").header("Set-Cookie") or ""
+    assert secure.endswith("; HttpOnly; SameSite=Lax; Secure")
     for value, expected in (("0", True), ("2999", True), ("3000", False), ("9999", False)):
         again = ask(plugin, headers={"Cookie": f"a=b; place={value}"})
         assert (to_canary(again), again.header("Set-Cookie")) == (expected, None)

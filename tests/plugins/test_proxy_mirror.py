@@ -1,7 +1,9 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from bascule.errors.sentences import faults
 from bascule.plugin.kit.testing import MemoryHost, get, make
 from bascule.plugins.proxy_mirror import ProxyMirror
 from tests.plugins.faults import fault_paths
@@ -27,6 +29,28 @@ from tests.plugins.faults import fault_paths
 )
 def test_bad_configurations(conf: dict[str, Any], paths: list[str]) -> None:
     assert fault_paths(ProxyMirror, conf) == paths
+
+
+@pytest.mark.parametrize(
+    ("host", "example"),
+    [
+        ("127.0.0.1:1999", "http://127.0.0.1:1999"),
+        ("shadow", "http://shadow"),
+        ("ftp://a", "http://10.0.0.5:8080"),
+        ("http://a\n", "http://10.0.0.5:8080"),
+    ],
+)
+def test_a_host_without_a_scheme_is_told_plainly(host: str, example: str) -> None:
+    conf = {"host": host}
+    with pytest.raises(ValidationError) as caught:
+        ProxyMirror.Config.model_validate(conf)
+    [fault] = faults(caught.value, conf, ProxyMirror.Config)
+    assert fault.sentence == f'needs a scheme (http, https, grpc, grpcs), a host and no path, such as "{example}"'
+    # As APISIX's schema says it.
+    pattern = r"^(http(s)?|grpc(s)?):\/\/([\da-zA-Z.-]+|\[[\da-fA-F:]+\])(:\d+)?$"
+    spelt = pattern.replace("\\", "\\\\")
+    assert f'property "host" validation failed: failed to match pattern "{spelt}" with "{host[:3]}' in fault.text
+    assert ProxyMirror.Config.model_json_schema()["properties"]["host"]["pattern"] == pattern
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,11 @@ cdef class BodyTee(Tee):
     cdef bytes target
     cdef bytes host
     cdef object gathered            # bytearray
+    cdef int give_up(self, str result)
 
 # The client's side of a copy: nobody.
 cdef class Nobody(StandIn):
     cdef Mirror mirror
     cdef Exchange x
     cdef long long dropped
+    cdef long long held             # bytes of the body that is sent

@@ -16,7 +16,7 @@ from cython.cimports.bascule.wire.http1 import Parsed
 from bascule.engine.plan import ChainPlan
 from bascule.snapshot.chain import Chain
 
-MOST_GATHERED = cython.declare(cython.longlong, 64 << 20)  # bytes of bodies gathered in this worker at a time
+MOST_GATHERED = cython.declare(cython.longlong, 64 << 20)  # bytes of bodies of copies in this worker, gathered or sent
 MOST_DROPPED = cython.declare(cython.longlong, 1 << 20)  # of an answer's body; a longer one ends the connection
 NO_PLUGINS = ChainPlan(Chain())
 
@@ -24,8 +24,8 @@ NO_PLUGINS = ChainPlan(Chain())
 @cython.cclass
 class Mirror:
     def __init__(self, core, make_plan, told, most, body_limit):
-        """`told(result, detail)`: "answered", "failed" and why, "busy": too many are under way, "body": it is too long,
-        or never came whole."""
+        """`told(result, detail)`: "answered", "failed" and why, "busy": too many are under way, or too many bytes of
+        them, "body": it is too long, or never came whole."""
         self.core = core
         self.make_plan = make_plan
         self.told = told
@@ -44,17 +44,19 @@ class Mirror:
         if self.under_way >= self.most:
             self.told("busy", None)
         elif request.body_out is not None:
-            self.go(x, target.encode("ascii"), host_of(x), request.body_out)
+            self.go(x, target.encode("latin-1"), host_of(x), request.body_out)
         elif not x.has_body:
-            self.go(x, target.encode("ascii"), host_of(x), None)
+            self.go(x, target.encode("latin-1"), host_of(x), None)
         elif x.req.m.content_length > self.body_limit or (x.held is not None and x.held.size > self.body_limit):
             self.told("body", None)
         elif x.body_done and x.held is not None:
-            self.go(x, target.encode("ascii"), host_of(x), x.held.read())
+            self.go(x, target.encode("latin-1"), host_of(x), x.held.read())
+        elif x.held is not None and self.core.gathered + x.held.size > MOST_GATHERED:
+            self.told("busy", None)
         elif not x.body_done:
             tee = BodyTee()
             tee.mirror = self
-            tee.target = target.encode("ascii")
+            tee.target = target.encode("latin-1")
             tee.host = host_of(x)
             tee.gathered = bytearray() if x.held is None else bytearray(x.held.read())
             self.core.gathered += len(tee.gathered)
@@ -70,7 +72,7 @@ class Mirror:
         own: Request = Request.__new__(Request)
         nobody: Nobody = Nobody()
         m: cython.pointer(Parsed) = cython.address(x.req.m)
-        if self.under_way >= self.most:
+        if self.under_way >= self.most or (body is not None and core.gathered + len(body) > MOST_GATHERED):
             self.told("busy", None)
             return 0
         if self.plan is None or self.generation != core.generation:
@@ -78,6 +80,9 @@ class Mirror:
             self.generation = core.generation
         nobody.mirror = self
         nobody.stand_for(x.down)
+        if body is not None:
+            nobody.held = len(body)
+            core.gathered += nobody.held
         y = fresh(core)
         y.req.m = m[0]
         y.req.copy(x.req.data, m.head_len)
@@ -126,9 +131,10 @@ class BodyTee(Tee):
     @cython.cfunc
     def add(self, x: Exchange, p: cython.p_const_char, n: cython.Py_ssize_t, last: cython.bint) -> cython.int:
         core: Core = self.mirror.core
-        if len(self.gathered) + n > self.mirror.body_limit or core.gathered + n > MOST_GATHERED:
-            self.lost()
-            return -1
+        if len(self.gathered) + n > self.mirror.body_limit:
+            return self.give_up("body")
+        if core.gathered + n > MOST_GATHERED:
+            return self.give_up("busy")
         if n:
             self.gathered += p[:n]
             core.gathered += n
@@ -141,10 +147,15 @@ class BodyTee(Tee):
 
     @cython.cfunc
     def lost(self) -> cython.int:
+        self.give_up("body")
+        return 0
+
+    @cython.cfunc
+    def give_up(self, result: str) -> cython.int:
         self.mirror.core.gathered -= len(self.gathered)
         self.gathered = None
-        self.mirror.told("body", None)
-        return 0
+        self.mirror.told(result, None)
+        return -1
 
 
 @cython.cclass
@@ -175,6 +186,8 @@ class Nobody(StandIn):
     def finished(self, x: Exchange) -> cython.int:
         self.x = None
         self.mirror.under_way -= 1
+        self.mirror.core.gathered -= self.held
+        self.held = 0
         if x.failure is not None:
             self.mirror.told("failed", x.failure)
         else:

@@ -14,7 +14,7 @@ from bascule.errors.sentences import Refused
 from bascule.model.attributes import Id
 from bascule.plugin.fields import check_field
 from bascule.plugin.host import Cancellable, Host
-from bascule.plugin.inline_upstream import InlineUpstream
+from bascule.plugin.inline_upstream import InlineUpstream, named_or_inline
 from bascule.plugin.kit.progressive_release import Plan, ProgressiveRelease, Step
 from bascule.plugin.kit.version_stats import Bounds
 from bascule.plugin.plugin import Config, Plugin
@@ -113,10 +113,7 @@ class CanaryRelease(Plugin):
 
     def __init__(self, conf: CanaryReleaseConfig, host: Host) -> None:
         super().__init__(conf, host)
-        if conf.upstream_id is not None:
-            self.canary = host.upstream(conf.upstream_id, ("upstream_id",))
-        elif conf.upstream is not None:
-            self.canary = host.upstream(conf.upstream, ("upstream",))
+        self.canary = named_or_inline(conf, (), host)
         prefix = f"canary-release/{host.holder}/{_version(conf)}/"
         self.release = ProgressiveRelease(prefix, _plan(conf), host.counters, host.now)
         statuses = conf.bounds.error_statuses if conf.bounds else None
@@ -170,7 +167,9 @@ class CanaryRelease(Plugin):
         place = request.ctx.get(self._new_place)
         if place is not None and self.conf.sticky is not None:
             age = "" if self.conf.sticky.max_age is None else f"; Max-Age={self.conf.sticky.max_age}"
-            response.add_header("Set-Cookie", f"{self.conf.sticky.cookie}={place}; Path=/{age}; HttpOnly; SameSite=Lax")
+            secure = "; Secure" if request.scheme == "https" else ""
+            attributes = f"Path=/{age}; HttpOnly; SameSite=Lax{secure}"
+            response.add_header("Set-Cookie", f"{self.conf.sticky.cookie}={place}; {attributes}")
 
     def log(self, request: Request) -> None:
         """Counts what went upstream, or failed to. Other plugins' answers and clients that left say nothing."""

@@ -5,18 +5,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from bascule.errors.apisix_text import no_match
+from bascule.errors.sentences import Refused
 from bascule.model.admin_settings import Duration
 from bascule.plugin.host import Host
 from bascule.plugin.plugin import Config, Plugin
+from bascule.plugin.quoting import encode_target
 from bascule.plugin.request import Request
 
 PORTS = {"http": 80, "https": 443, "grpc": 80, "grpcs": 443}
-_PORT = re.compile(r":(\d+)$")
+# As APISIX spells it, and as it is meant.
 _HOST = r"^(http(s)?|grpc(s)?):\/\/([\da-zA-Z.-]+|\[[\da-fA-F:]+\])(:\d+)?$"
+_HOST_PATTERN = re.compile(r"^(https?|grpcs?)://([0-9a-zA-Z.-]+|\[[0-9a-fA-F:]+\])(:[0-9]+)?\Z")
+_PORT = re.compile(r":(\d+)$")
 
 
 class ProxyMirrorConfig(Config):
-    host: str = Field(pattern=_HOST)
+    host: str = Field(json_schema_extra={"pattern": _HOST})
     path: str | None = Field(None, pattern=r"^/[^?&]+$")
     path_concat_mode: Literal["replace", "prefix"] = "replace"
     sample_ratio: float = Field(1, ge=0.00001, le=1)
@@ -25,7 +30,11 @@ class ProxyMirrorConfig(Config):
 
     @field_validator("host")
     @classmethod
-    def a_port(cls, host: str) -> str:
+    def an_address(cls, host: str) -> str:
+        if _HOST_PATTERN.search(host) is None:
+            example = f"http://{host}" if _HOST_PATTERN.search(f"http://{host}") else "http://10.0.0.5:8080"
+            sentence = f'needs a scheme (http, https, grpc, grpcs), a host and no path, such as "{example}"'
+            raise Refused(sentence, no_match(_HOST, host))
         port = _PORT.search(host)
         if port is not None and not 0 < int(port[1]) <= 65535:
             raise ValueError(f"{port[1]} is not a port")
@@ -70,6 +79,7 @@ class ProxyMirror(Plugin):
             "bascule_mirrored_requests", "Copies of requests, by what became of them", ("holder", "result")
         )
         self.counts = {result: family.child((host.holder, result)) for result in ("answered", "failed", "busy", "body")}
+        self.path = None if conf.path is None else encode_target(conf.path).decode()
         self.failing = False
         self.mark = f"proxy-mirror {id(self)}"
 
@@ -82,7 +92,7 @@ class ProxyMirror(Plugin):
             self.mirror.copy(request, self.target(request.upstream_target))
 
     def target(self, target: str) -> str:
-        path = self.conf.path
+        path = self.path
         if path is None:
             return target
         own, question, query = target.partition("?")

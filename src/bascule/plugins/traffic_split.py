@@ -9,7 +9,7 @@ from bascule.errors.sentences import Refused
 from bascule.match.expression import Expression, ExpressionError, compile_expression
 from bascule.model.attributes import Id
 from bascule.plugin.host import Host
-from bascule.plugin.inline_upstream import InlineUpstream
+from bascule.plugin.inline_upstream import InlineUpstream, named_or_inline
 from bascule.plugin.kit.turns import make_shared_turns
 from bascule.plugin.plugin import Config, Plugin
 from bascule.plugin.request import Request
@@ -52,8 +52,9 @@ class Split:
     def __init__(self, rule: Rule, number: int, host: Host) -> None:
         conditions = [compile_expression(match.vars or []) for match in rule.match]
         self.conditions: tuple[Expression, ...] = tuple(conditions)
+        # None: the route's own upstream.
         self.upstreams: tuple[UpstreamHandle | None, ...] = tuple(
-            _handle(one, ("rules", number, "weighted_upstreams", position), host)
+            named_or_inline(one, ("rules", number, "weighted_upstreams", position), host)
             for position, one in enumerate(rule.weighted_upstreams)
         )
         weights = [one.weight for one in rule.weighted_upstreams]
@@ -91,10 +92,3 @@ class TrafficSplit(Plugin):
                     request.use_upstream(handle)
                 return None
         return None
-
-
-def _handle(one: WeightedUpstream, at: tuple[str | int, ...], host: Host) -> UpstreamHandle | None:
-    """None: the route's own upstream."""
-    if one.upstream_id is not None:
-        return host.upstream(one.upstream_id, (*at, "upstream_id"))
-    return None if one.upstream is None else host.upstream(one.upstream, (*at, "upstream"))
