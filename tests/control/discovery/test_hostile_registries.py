@@ -12,7 +12,9 @@ from bascule.control.discovery import http as http_module
 from bascule.control.discovery.consul import Consul
 from bascule.control.discovery.consul_kv import ConsulKv
 from bascule.control.discovery.discovery import DiscoveredNode, DiscoveryFailure, Service
+from bascule.control.discovery.dns import Dns
 from bascule.control.discovery.eureka import Eureka
+from bascule.control.discovery.file import File
 from bascule.control.discovery.kubernetes import Kubernetes
 from bascule.control.discovery.nacos import Nacos
 from bascule.control.discovery.node_list import checked
@@ -231,6 +233,18 @@ def test_lists_of_kubernetes_that_are_none(raw_upstream, monkeypatch):
     page = {"metadata": {"resourceVersion": "5", "continue": "more"}, "items": [{"x": "y" * 5000}]}
     told = first(kubernetes, raw_upstream(answer(json.dumps(page).encode())))
     assert "lists more than 100000 bytes" in str(told)
+
+
+def test_unix_sockets_of_this_machine_are_not_for_others_to_name():
+    good, socket = DiscoveredNode("a", 1), DiscoveredNode("unix:/run/docker.sock", None)
+    nodes, sentence = checked([socket, good], 10, sockets=False)
+    assert (nodes, sentence) == (
+        (good,),
+        "1 of 2 nodes can't be used: 'unix:/run/docker.sock' is a Unix socket, which a registry may not name",
+    )
+    assert checked([socket], 10) == ((socket,), None)
+    assert [registry("http://a:1")[0].sockets for registry in REGISTRIES] == [False] * len(REGISTRIES)
+    assert (Dns.sockets, File.sockets) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,7 @@ async def follow(
 
 class Consul(Discovery[ConsulConfig]):
     Config = ConsulConfig
+    sockets = False
 
     def __init__(self, conf: ConsulConfig, host: Host) -> None:
         super().__init__(conf, host)

@@ -40,6 +40,7 @@ class ConsulKvConfig(AgentConfig):
 
 class ConsulKv(Discovery[ConsulKvConfig]):
     Config = ConsulKvConfig
+    sockets = False
 
     def fault(self, service: Service) -> str | None:
         folders = [f"{_bare(server)}{PATH}{self.conf.prefix.strip('/')}/" for server in self.conf.servers]

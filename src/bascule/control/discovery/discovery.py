@@ -80,6 +80,7 @@ class Discovery(Generic[C]):
     """Either `watch` or `watch_all` is written by a subclass; the latter is for registries that tell everything."""
 
     Config: ClassVar[type[DiscoveryConfig]] = DiscoveryConfig
+    sockets: ClassVar[bool] = True  # whether a node may be a Unix socket: not where other machines tell the nodes
 
     def __init__(self, conf: C, host: Host) -> None:
         self.conf = conf

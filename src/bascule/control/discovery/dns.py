@@ -70,6 +70,7 @@ class _Records(NamedTuple):
 
 class Dns(Discovery[DnsConfig]):
     Config = DnsConfig
+    sockets = False
 
     def __init__(self, conf: DnsConfig, host: Host) -> None:
         super().__init__(conf, host)

@@ -35,6 +35,7 @@ class EurekaConfig(DiscoveryConfig):
 
 class Eureka(Discovery[EurekaConfig]):
     Config = EurekaConfig
+    sockets = False
 
     def __init__(self, conf: EurekaConfig, host: Host) -> None:
         super().__init__(conf, host)

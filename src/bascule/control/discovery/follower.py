@@ -180,7 +180,7 @@ class Follower:
     def _take(self, service: Service, found: Followed, told: Nodes) -> None:
         """A list of one service."""
         try:
-            nodes, bad = checked(told, self.discovery.conf.max_nodes)
+            nodes, bad = checked(told, self.discovery.conf.max_nodes, sockets=self.discovery.sockets)
         except DiscoveryFailure as failure:
             self._failed(service, found, str(failure))
             return

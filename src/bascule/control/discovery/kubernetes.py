@@ -148,6 +148,7 @@ class KubernetesConfig(DiscoveryConfig):
 
 class Kubernetes(Discovery[KubernetesConfig]):
     Config = KubernetesConfig
+    sockets = False
 
     def __init__(self, conf: KubernetesConfig, host: Host) -> None:
         super().__init__(conf, host)

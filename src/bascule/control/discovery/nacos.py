@@ -57,6 +57,7 @@ class _Token(NamedTuple):
 
 class Nacos(Discovery[NacosConfig]):
     Config = NacosConfig
+    sockets = False
 
     def __init__(self, conf: NacosConfig, host: Host) -> None:
         super().__init__(conf, host)

@@ -8,16 +8,16 @@ from typing import Any
 from bascule.control.discovery.http import DiscoveryFailure, one_line
 from bascule.errors.sentences import Refused
 from bascule.model.discovery import DiscoveredNode
-from bascule.model.node import check_host
+from bascule.model.node import UNIX, check_host
 
 MOST_WEIGHT = 1_000_000_000
 MAX_NAME = 253  # RFC 1035, section 3.1
 MAX_SENTENCE = 200
 
 
-def checked(told: Iterable[Any], most: int) -> tuple[tuple[DiscoveredNode, ...], str | None]:
-    """The nodes, each address once, and a sentence about those that are left out. Raises DiscoveryFailure
-    when there are more than `most`, or when none of those told is one."""
+def checked(told: Iterable[Any], most: int, *, sockets: bool = True) -> tuple[tuple[DiscoveredNode, ...], str | None]:
+    """The nodes, each address once, and a sentence about those that are left out. `sockets`: Unix sockets may be among
+    them. Raises DiscoveryFailure when there are more than `most`, or when none of those told is one."""
     nodes: dict[tuple[str, int | None], DiscoveredNode] = {}
     count = bad = 0
     first_bad = ""
@@ -26,7 +26,7 @@ def checked(told: Iterable[Any], most: int) -> tuple[tuple[DiscoveredNode, ...],
         if count > most:
             raise DiscoveryFailure(f"more than {most} nodes are told of it (max_nodes)")
         try:
-            node = _checked(one)
+            node = _checked(one, sockets)
         except ValueError as error:
             bad += 1
             first_bad = first_bad or one_line(str(error), MAX_SENTENCE)
@@ -45,7 +45,7 @@ def same(one: Iterable[DiscoveredNode], other: Iterable[DiscoveredNode]) -> bool
     return {node[:2]: node for node in one} == {node[:2]: node for node in other}
 
 
-def _checked(one: Any) -> DiscoveredNode:
+def _checked(one: Any, sockets: bool) -> DiscoveredNode:
     """Raises ValueError."""
     try:
         host, port, weight, priority, metadata = DiscoveredNode(*one)
@@ -53,6 +53,8 @@ def _checked(one: Any) -> DiscoveredNode:
         raise ValueError("it is no node") from None
     if not isinstance(host, str) or len(host) > MAX_NAME:
         raise ValueError(f"{_short(host)} is no host")
+    if not sockets and host.startswith(UNIX):
+        raise ValueError(f"{_short(host)} is a Unix socket, which a registry may not name")
     try:
         host = check_host(host)
     except Refused as refused:
