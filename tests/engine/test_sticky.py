@@ -139,3 +139,17 @@ def test_gateways_with_the_same_secret_take_each_other_s_cookies() -> None:
     assert sessions(secret).cookie(0, False) != sessions(secret).cookie(1, False)
     assert sessions(secret).cookie(0, False) != sessions(secret, "upstreams/2").cookie(0, False)
     assert sticky_key(None, b"a") == sticky_key(None, b"a") != sticky_key(None, b"b")
+
+
+def test_tokens_are_kept_over_edits_and_go_with_their_nodes() -> None:
+    def version(known: dict[str, str], *hosts: str) -> StickySessions:
+        nodes = tuple(Node(host, 80, 1) for host in hosts)
+        return StickySessions(CompiledUpstream("u", "1", nodes, sticky=Sticky.model_validate({})), b"key", known)
+
+    known: dict[str, str] = {}
+    first = version(known, "a", "b").cookie(0, False)
+    token = known["a:80"]
+    second = version(known, "c", "a")
+    assert second.cookie(1, False) == first
+    assert known["a:80"] is token
+    assert set(known) == {"a:80", "c:80"}
