@@ -128,20 +128,29 @@ CHECKS = {
 }
 
 
-def bascule(nodes: Sequence[int], directory: Path) -> Peer:
+def bascule(nodes: Sequence[int], directory: Path, hedge: dict[str, float] | None = None) -> Peer:
+    guards = json.loads((Path(__file__).parent / "guarded_bascule.json").read_text())
+    if hedge is not None:
+        guards["retry_policy"]["hedge"] = hedge
     upstream = {
         "nodes": {f"127.0.0.1:{node}": 1 for node in nodes},
         "retries": 2,
         "timeout": {"connect": 1, "send": 1, "read": 1},
         "checks": CHECKS,
-        **json.loads((Path(__file__).parent / "guarded_bascule.json").read_text()),
+        **guards,
     }
     resources = {"routes": [{"id": 1, "uri": "/*", "upstream": upstream}]}
     return start_bascule("bascule", resources, directory, "0-1")
 
 
+def hedging(nodes: Sequence[int], directory: Path) -> Peer:
+    """Bascule with hedged requests besides."""
+    return bascule(nodes, directory, {"delay": 0.05})
+
+
 GUARDED: dict[str, Callable[[Sequence[int], Path], Peer]] = {
     "bascule": bascule,
+    "bascule-hedging": hedging,
     "nginx": nginx,
     "haproxy": haproxy,
     "envoy": envoy,
