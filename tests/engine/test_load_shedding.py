@@ -33,22 +33,23 @@ PATIENCE_S = 0.4  # of a client; later answers are of no use to it
 
 @contextmanager
 def serving(directory: Path, **shedding: Any) -> Iterator[Gateway]:
-    def route(id: str, seconds: float, label: str | None = None) -> dict[str, Any]:
+    def route(id: str, seconds: float, label: str | None = None, **more: Any) -> dict[str, Any]:
         plugins = {"work": {"seconds": seconds}, "mocking": {"response_example": "done"}}
         labels = {} if label is None else {"labels": {"load-shedding": label}}
-        return {"id": id, "uri": f"/{id}", "plugins": plugins, **labels}
+        return {"id": id, "uri": f"/{id}", "plugins": plugins, **labels, **more}
 
     routes = [
-        route("normal", 0.002),
+        route("normal", 0.002, "normal", service_id="batch"),
         route("first", 0.002, "first"),
-        route("last", 0.002, "last"),
-        route("never", 0.002, "never"),
+        route("last", 0.002, service_id="shop"),
+        route("never", 0.002, "never", service_id="shop"),
         route("block", 0.5),
     ]
+    services = [{"id": id, "labels": {"load-shedding": word}} for id, word in (("batch", "first"), ("shop", "last"))]
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "work.py").write_text(WORK)
     config = {"bascule": {"plugins": [str(directory / "work.py")], "load_shedding": shedding}}
-    one = Gateway(directory / "gateway", {"routes": routes}, config)
+    one = Gateway(directory / "gateway", {"routes": routes, "services": services}, config)
     try:
         yield one
     finally:
@@ -56,9 +57,9 @@ def serving(directory: Path, **shedding: Any) -> Iterator[Gateway]:
         assert "Traceback" not in one.log
 
 
-def in_time(sent: list[Sent]) -> float:
-    """Requests a second, once the load had lasted for a while."""
-    late = [one for one in sent if one.due_s > WARM_S]
+def in_time(sent: list[Sent], warm_s: float = WARM_S) -> float:
+    """Requests a second, once the load had lasted for so long."""
+    late = [one for one in sent if one.due_s > warm_s]
     return OVERLOAD * sum(one.status == 200 and one.seconds < PATIENCE_S for one in late) / len(late)
 
 
@@ -70,7 +71,7 @@ def value(served: Gateway, name: str) -> float:
 def test_goodput_under_overload(tmp_path: Path) -> None:
     """More than twice of what the worker can do: with shedding it goes on, without it hardly anything is in time."""
     with serving(tmp_path / "off") as served:
-        without = in_time(OpenLoad(served.port, ["/normal"], OVERLOAD, WARM_S + 1, PATIENCE_S).run())
+        without = in_time(OpenLoad(served.port, ["/normal"], OVERLOAD, 2, PATIENCE_S).run(), 1.2)
         served.process.kill()  # it would work off its backlog first
     with serving(tmp_path / "on", enabled=True, retry_after=7) as served:
         sent = OpenLoad(served.port, ["/normal"], OVERLOAD, WARM_S + 1.5, 2).run()
@@ -103,8 +104,8 @@ def test_classes(tmp_path: Path) -> None:
 def test_below_saturation_nothing_is_shed(tmp_path: Path) -> None:
     """Neither at a fifth of its capacity, nor after turns that take long."""
     with serving(tmp_path, enabled=True, max_lag="200ms") as served:
-        paths = ["/normal"] * 99 + ["/block"]
-        sent = OpenLoad(served.port, paths, 100, 3, 5).run()
+        paths = ["/normal"] * 50 + ["/block"] + ["/normal"] * 49
+        sent = OpenLoad(served.port, paths, 100, 1.8, 5).run()
         assert {one.status for one in sent} == {200}
         assert value(served, 'bascule_worker_shed_share{worker="0"}') == 0
         assert "shedding load" not in served.log

@@ -46,6 +46,16 @@ def test_service_name_and_hosts(bench):
     assert bench.route("/", "s.com").service_name == "n"
 
 
+def test_labels_of_the_service(bench):
+    bench.put("services", "s", labels={"a": "b"})
+    bench.put("routes", "1", uri="/", service_id="s", labels={"c": "d"})
+    assert (bench.route("/").labels, bench.route("/").service_labels) == ({"c": "d"}, {"a": "b"})
+    bench.put("services", "s", labels={"a": "e"})
+    assert bench.route("/").service_labels == {"a": "e"}
+    bench.put("services", "s")
+    assert bench.route("/").service_labels is None
+
+
 def test_references_to_nothing(bench):
     errors = bench.put("routes", "1", uri="/", service_id="s", upstream_id="u", plugin_config_id="p")
     assert errors == [

@@ -32,4 +32,4 @@ cdef class LoadShedder(Handle):
     cdef int control(self, long long now)
     cdef void spread(self) noexcept
 
-cdef int shed_class(object labels)
+cdef int shed_class(object labels, object service_labels)

@@ -34,9 +34,12 @@ HUGE = cython.declare(cython.longlong, 1 << 62)
 
 
 @cython.cfunc
-def shed_class(labels: object) -> cython.int:
-    """Of a route with these labels."""
-    return CLASSES.get(labels.get(LABEL), SHED_NORMAL) if labels else SHED_NORMAL
+def shed_class(labels: object, service_labels: object) -> cython.int:
+    """Of a route with these labels, and those of its service: its own word counts, if it has one."""
+    said: object = labels.get(LABEL) if labels else None
+    if said is None and service_labels:
+        said = service_labels.get(LABEL)
+    return CLASSES.get(said, SHED_NORMAL)
 
 
 @cython.cclass

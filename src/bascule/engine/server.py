@@ -360,7 +360,7 @@ class Engine(Core):
             plan.websocket = route.websocket
             route.plan = plan
         plan.refusal = route.refusal
-        plan.shed_class = shed_class(route.labels)
+        plan.shed_class = shed_class(route.labels, route.service_labels)
         plan.missing = 404 if route.service_missing else 502 if route.upstream_missing else 0
         plan.chain = chain_plan(self.tables.chain(route))
         plan.upstream = self.upstream_plan(route.upstream, route.timeout) if route.upstream is not None else None

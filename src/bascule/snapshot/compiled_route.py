@@ -22,6 +22,7 @@ class CompiledRoute:
     uris: tuple[str, ...] = ()
     service_id: str | None = None
     service_name: str | None = None
+    service_labels: dict[str, str] | None = None
     upstream: CompiledUpstream | None = None
     upstream_missing: str | None = None  # reason: the upstream_id names nothing
     service_missing: str | None = None  # reason: the service_id names nothing

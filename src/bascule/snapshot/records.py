@@ -48,6 +48,7 @@ class UpstreamRecord(Record):
 @dataclass(slots=True, eq=False, kw_only=True)
 class ServiceRecord(HolderRecord):
     name: str | None = None
+    labels: dict[str, str] | None = None
     hosts: tuple[str, ...] = ()
     websocket: bool | None = None
     websocket_limits: WebsocketConf | None = None

@@ -125,6 +125,7 @@ class ResourceCompiler:
             line=change.line,
             plugins=plugins,
             name=conf.name,
+            labels=conf.labels,
             hosts=shared(conf.hosts or ()),
             websocket=conf.enable_websocket,
             websocket_limits=conf.websocket,

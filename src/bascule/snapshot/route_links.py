@@ -24,6 +24,7 @@ class RouteLinks:
     websocket_limits: WebsocketConf | None = None
     hosts: tuple[str, ...] = ()  # of the service, for a route without its own
     service_name: str | None = None
+    service_labels: dict[str, str] | None = None
     sets: tuple[PluginSet, ...] = ()  # weakest first
     missing: tuple[tuple[str, str], ...] = ()
 
@@ -67,6 +68,7 @@ def _service(record: RouteRecord, state: State, links: RouteLinks) -> ServiceRec
             links.service_missing = reason
         return None
     links.service_name = service.name
+    links.service_labels = service.labels
     if not record.match.hosts:
         links.hosts = service.hosts
     return service

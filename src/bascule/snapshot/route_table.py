@@ -64,6 +64,7 @@ class RouteTable:
         route.upstream_missing = links.upstream_missing
         route.service_missing = links.service_missing
         route.service_name = links.service_name
+        route.service_labels = links.service_labels
         route.refusal = links.refusal
         route.websocket = links.websocket
         route.websocket_limits = links.websocket_limits
