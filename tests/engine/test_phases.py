@@ -4,32 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.engine.hooked import CONFIG, plain, route, wait_log
+from tests.engine.hooked import CONFIG, MARK, TROUBLE, plain, route, wait_log
 from tests.servers.gateway import Gateway
 from tests.servers.raw import RawClient
 from tests.servers.switchboard import Switchboard
 
-PLUGINS = '''
-import asyncio
-
-from bascule.plugin import Config, Plugin, Response
-
-
-class Conf(Config):
-    mode: str = ""
-
-
-class Mark(Plugin):
-    """A later link of the chain: says that it was reached."""
-    name = "mark"
-    priority = 10
-    Config = Conf
-
-    def rewrite(self, request):
-        request.set_header("X-Marked", "rewrite")
-
-    def log(self, request):
-        self.host.log.warning("mark log %s %s", self.conf.mode, request.response and request.response.status)
+PLUGINS = (
+    MARK
+    + TROUBLE
+    + """
 
 
 class Later(Plugin):
@@ -50,42 +33,8 @@ class Later(Plugin):
     async def before_proxy(self, request):
         await asyncio.sleep(0.001)
         request.add_header("X-Later", "before_proxy")
-
-
-class InTask(Plugin):
-    name = "in-task"
-    priority = 100
-    Config = Conf
-    needs_task = True
-
-    async def access(self, request):
-        async with asyncio.timeout(5):
-            await asyncio.sleep(0.001)
-        request.set_header("X-Task", asyncio.current_task() is not None and "yes")
-
-
-class Fails(Plugin):
-    name = "fails"
-    priority = 100
-    Config = Conf
-
-    def hooks(self):
-        return (self.conf.mode.removeprefix("async_"),)
-
-    def __init__(self, conf, host):
-        super().__init__(conf, host)
-        if conf.mode.startswith("async_"):
-            setattr(self, conf.mode[6:], self.later)
-
-    async def later(self, request):
-        await asyncio.sleep(0.001)
-        raise ValueError("failed on purpose: " + self.conf.mode)
-
-    def now(self, *args):
-        raise ValueError("failed on purpose: " + self.conf.mode)
-
-    rewrite = access = before_proxy = header_filter = body_filter = log = now
-'''
+"""
+)
 
 
 PHASES = ("rewrite", "access", "before_proxy", "header_filter", "async_rewrite", "async_access", "async_before_proxy")

@@ -4,32 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.engine.hooked import CONFIG, plain, route
+from tests.engine.hooked import CONFIG, MARK, plain, route
 from tests.servers.gateway import Gateway
 from tests.servers.raw import Message, RawClient, RawConnection, response
 from tests.servers.switchboard import Switchboard
 
-PLUGINS = '''
-import asyncio
-
-from bascule.plugin import Config, Plugin, Response
-
-
-class Conf(Config):
-    mode: str = ""
-
-
-class Mark(Plugin):
-    """A later link of the chain: says that it was reached."""
-    name = "mark"
-    priority = 10
-    Config = Conf
-
-    def rewrite(self, request):
-        request.set_header("X-Marked", "rewrite")
-
-    def log(self, request):
-        self.host.log.warning("mark log %s %s", self.conf.mode, request.response and request.response.status)
+PLUGINS = (
+    MARK
+    + """
 
 
 class Body(Plugin):
@@ -49,7 +31,8 @@ class Body(Plugin):
             request.set_body(b"replaced " + await request.body(10_000_000))
         elif mode == "limit":
             await request.body(1000)
-'''
+"""
+)
 
 
 @pytest.fixture(scope="module")
