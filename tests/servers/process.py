@@ -9,6 +9,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+# By how much the compiled code is slower under scripts/asan, at most: bounds of time count so many times over.
+SLOWER = 5 if "asan" in os.environ.get("LD_PRELOAD", "") else 1
+
 
 class ServerFailed(Exception):
     """A server did not come up, or did not go away; carries the tail of its output."""
