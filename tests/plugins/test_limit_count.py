@@ -276,7 +276,7 @@ def test_exact_across_workers_reloads_and_deaths(
     while victim in server.worker_pids() or len(server.worker_pids()) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    server.process.wait_line("ready")
+    server.process.wait_line(" workers=")
     assert passed(30) == 5
 
 

@@ -86,7 +86,7 @@ class Gateway:
         self._env = own = {"LD_PRELOAD": os.environ.get("LD_PRELOAD", ""), **(env or {})}
         self.process = ServerProcess(argv, directory / "output.log", cwd=directory, env=own)
         if wait:
-            self.ready_line = self.process.wait_line("ready", timeout_s=30)
+            self.ready_line = self.process.wait_line(" workers=", timeout_s=30)
 
     @property
     def url(self) -> str:
@@ -193,7 +193,7 @@ class Gateway:
         self.stop()
         self.process.log_path.unlink()
         self.process = ServerProcess(self._argv, self.directory / "output.log", cwd=self.directory, env=self._env)
-        self.ready_line = self.process.wait_line("ready", timeout_s=30)
+        self.ready_line = self.process.wait_line(" workers=", timeout_s=30)
 
     def stop(self) -> int:
         """SIGTERM: drains and ends; returns the exit code."""

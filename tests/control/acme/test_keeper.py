@@ -63,7 +63,7 @@ class Served:
             wait=False,
         )
         self.server.http_port = self.gateway.port
-        self.gateway.process.wait_line("ready", timeout_s=30)
+        self.gateway.process.wait_line(" workers=", timeout_s=30)
 
     def shown(self, name: str) -> x509.Certificate | None:
         """What a client that trusts the authority sees; None: nothing serves the name."""
