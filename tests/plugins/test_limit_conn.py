@@ -399,6 +399,8 @@ def in_loop(conf: dict[str, Any], work: Callable[[Any, MemoryHost], Any]) -> Any
         try:
             return await work(plugin, host)
         finally:
+            for _, coro in host.spawned:  # what still had to be told to Redis
+                coro.close()
             for client in host.states.values():
                 await client.aclose()
 
@@ -527,6 +529,23 @@ def test_redis_is_away_at_the_end(redis_server: Callable[..., RedisServer], capl
 
     assert in_loop(conf_of(server), work) == 200
     assert "counted for up to 3600 s" in caplog.text
+
+
+def test_redis_counts_late_what_was_given_up(redis_server: Callable[..., RedisServer]) -> None:
+    """A Redis that stood still takes in what came meanwhile, also of a request that is over."""
+    server = redis_server()
+
+    async def work(plugin: Any, host: MemoryHost) -> list[int]:
+        found = await at_a_time(plugin, 1)  # there is a connection
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            found.append((await run_async(plugin, get("/"))).status)
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        await host.settle_async()
+        return [*found, *await at_a_time(plugin, 2)]
+
+    assert in_loop(conf_of(server, redis_timeout=200), work) == [200, 500, 200, 503]
 
 
 def test_redis_cluster(tmp_path: Path) -> None:

@@ -16,6 +16,10 @@ from bascule.plugin.kit.redis import RedisConf, script_runner
 from bascule.plugin.kit.template import Template
 
 SHORTEST_S = 0.001  # a shorter delay isn't worth a timer
+# While Redis doesn't answer: between two attempts to tell it what is over, and of how many requests that is kept.
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+MOST_OWED = 10_000
 
 # KEYS: a sorted set of the requests in flight, by when they are forgotten. ARGV: limit, this request, seconds until it
 # is forgotten. Answers how many there are with this one, which isn't put in when it is too many.
@@ -134,6 +138,8 @@ class LimitConn(Plugin):
         self._limits = self._read_limits()
         self._slot = f"limit-conn {host.holder}"
         self._table = host.in_flight
+        self._owed: dict[tuple[str, str], float] = {}  # (key, name) that Redis may count wrongly, until when it does
+        self._paying = False
         if conf.policy == "local":
             return
         self._run = script_runner(conf, conf.policy, host)
@@ -209,6 +215,9 @@ class LimitConn(Plugin):
         except asyncio.CancelledError:  # the client has gone meanwhile, and Redis may count it all the same
             self.host.spawn(self._take_back(asked, key, name), "limit-conn takes back")
             raise
+        except Exception:  # a Redis that stood still does later what has reached it
+            self._owe(key, name)
+            raise
 
     async def _take_back(self, asked: asyncio.Future[Any], key: str, name: str) -> None:
         await asyncio.wait([asked])
@@ -224,6 +233,32 @@ class LimitConn(Plugin):
             self.host.log.warning(
                 "a request that is over is counted for up to %d s: no word to Redis: %s", ttl_s, error
             )
+            self._owe(key, name)
+
+    def _owe(self, key: str, name: str) -> None:
+        """To be told to Redis once it answers, at the latest when it forgets by itself."""
+        if len(self._owed) < MOST_OWED:
+            self._owed[key, name] = self.host.monotonic() + self.conf.key_ttl
+        if not self._paying:
+            self._paying = True
+            self.host.spawn(self._pay(), "limit-conn tells Redis what is over")
+
+    async def _pay(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        try:
+            while self._owed:
+                await self.host.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                for (key, name), until in list(self._owed.items()):
+                    try:
+                        if self.host.monotonic() < until:
+                            await self._run(LEAVE_SCRIPT, (key,), (name,))
+                    except Exception as error:
+                        self.host.log.debug("Redis can't be told yet what is over: %s", error)
+                        break
+                    del self._owed[key, name]
+        finally:
+            self._paying = False
 
     def _leave(self, held: Held) -> None:
         for _, key, name in held.places:
