@@ -44,15 +44,20 @@ UPSTREAM_SEEDS = tuple(
 
 
 class Stub(asyncio.Protocol):
-    """An upstream of HTTP/1.1 that does what the path says."""
+    """An upstream of HTTP/1.1 that does what the path says. `connections`: those that are open, of all."""
 
-    def __init__(self) -> None:
+    def __init__(self, connections: set[asyncio.Transport]) -> None:
+        self.connections = connections
         self.transport: Any = None
         self.data = b""
         self.tunnel = False
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        self.connections.add(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.connections.discard(self.transport)
 
     def data_received(self, data: bytes) -> None:
         if self.tunnel:
@@ -96,7 +101,8 @@ class Clients:
     def __init__(self) -> None:
         self.live = LiveEngine()
         stub = str(self.live.folder / "stub")
-        self._stub = self.live.run(self.live.loop.create_unix_server(Stub, stub))
+        self._connections: set[asyncio.Transport] = set()
+        self._stub = self.live.run(self.live.loop.create_unix_server(lambda: Stub(self._connections), stub))
         self.path = self.live.listen("http2", http2=True)
         upstream = {"nodes": {f"unix:{stub}": 1}}
         checked = {"request-validation": {"body_schema": {"type": "object"}}}
@@ -135,7 +141,15 @@ class Clients:
 
     def close(self) -> None:
         self._stub.close()
+        self.live.run(self._hang_up())
         self.live.close()
+
+    async def _hang_up(self) -> None:
+        """The engine keeps idle connections to the stub."""
+        while self._connections:
+            for transport in set(self._connections):
+                transport.abort()
+            await asyncio.sleep(0)
 
 
 def judged(received: bytes, ended: bool) -> str:
